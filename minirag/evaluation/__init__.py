@@ -1,0 +1,1 @@
+"""Running a task, measuring it, and saying so on a page."""

@@ -1,0 +1,1 @@
+"""Transformers from scratch, and the reading of their checkpoints."""

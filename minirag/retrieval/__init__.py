@@ -1,0 +1,1 @@
+"""Passages become vectors; a question finds its top K among them."""
