@@ -1,0 +1,143 @@
+"""Is it the answer, and was it found: exact match, answer recall and nDCG, computed as the literature the paper compares with
+does.
+
+`exact_match` is SQuAD's (Rajpurkar et al. 2016), `has_answer` is DPR's (Karpukhin et al. 2020, §4.2), `ndcg_at_k` is
+trec_eval's. Answers are strings, or, in CuratedTREC, regular expressions (`match="regex"`).
+"""
+
+import math
+import string
+import unicodedata
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
+from typing import Literal
+
+import regex
+
+from minirag.errors import MiniragError
+
+Match = Literal["string", "regex"]
+
+ARTICLES = regex.compile(r"\b(a|an|the)\b")
+# DPR's tokens: runs of letters, digits and marks; any other character that is neither a separator nor a control character
+# stands alone.
+TOKEN = regex.compile(r"[\p{L}\p{N}\p{M}]+|[^\p{Z}\p{C}]")
+BETWEEN = "\x1f"  # a control character, hence in no token
+PATTERN_SECONDS = 2.0  # an honest pattern takes microseconds
+
+
+def normalize_answer(text: str) -> str:
+    """SQuAD's normal form: lower case, no ASCII punctuation, no articles, single spaces.
+
+    >>> normalize_answer("The  Rolling Stones' (band)")
+    'rolling stones band'
+    """
+    bare = "".join(char for char in text.lower() if char not in string.punctuation)
+    return " ".join(ARTICLES.sub(" ", bare).split())
+
+
+def exact_match(prediction: str, answers: Sequence[str], match: Match = "string") -> bool:
+    """Whether the prediction's normal form is that of some answer; for "regex", whether some pattern matches from its
+    beginning.
+
+    >>> exact_match("the Beatles", ["Beatles", "The Fab Four"])
+    True
+    """
+    if match == "regex":
+        return any(_matches(pattern, _nfd(prediction), anchored=True) for pattern in answers)
+    normal = normalize_answer(prediction)
+    return any(normal == normalize_answer(answer) for answer in answers)
+
+
+def has_answer(text: str, answers: Sequence[str], match: Match = "string") -> bool:
+    """Whether the tokens of some answer stand in the text side by side, whatever their case; for "regex", whether some pattern
+    occurs.
+
+    Both sides are brought to Unicode's decomposed form first, so "é" is "é" however it was typed. An answer without a token (an
+    empty one) is in no text; DPR's own code finds it in all of them.
+
+    >>> has_answer("He moved to New-York in 1998.", ["new york"]), has_answer("He moved to New York.", ["new york"])
+    (False, True)
+    """
+    if match == "regex":
+        return any(_matches(pattern, _nfd(text), anchored=False) for pattern in answers)
+    tokens = _tokens(text)
+    # Exactly one BETWEEN on either side of each token: a substring is a run of whole tokens.
+    return any(wanted in tokens for wanted in map(_tokens, answers) if wanted != BETWEEN)
+
+
+def _tokens(text: str) -> str:
+    return "".join(BETWEEN + token for token in TOKEN.findall(_nfd(text).lower())) + BETWEEN
+
+
+def _nfd(text: str) -> str:
+    return unicodedata.normalize("NFD", text)
+
+
+def _matches(pattern: str, text: str, anchored: bool) -> bool:
+    """Patterns come from data files: one that is malformed, or that backtracks for ever, is an error and not a hang."""
+    try:
+        compiled = regex.compile(_nfd(pattern), regex.IGNORECASE | regex.MULTILINE)
+        return (compiled.match if anchored else compiled.search)(text, timeout=PATTERN_SECONDS) is not None
+    except regex.error as error:
+        raise MiniragError(
+            f"the answer pattern '{pattern}' is not a regular expression ({error}); correct it in the question file"
+        ) from error
+    except TimeoutError:
+        raise MiniragError(
+            f"the answer pattern '{pattern}' takes over {PATTERN_SECONDS:g} s on one text; simplify it in the question file"
+        ) from None
+
+
+def first_answer_rank(texts: Sequence[str], answers: Sequence[str], match: Match = "string") -> int | None:
+    """The rank, from 1, of the first retrieved text that holds an answer; None if none does.
+
+    >>> first_answer_rank(["Bern", "Paris, France", "paris"], ["Paris"])
+    2
+    """
+    return next((rank for rank, text in enumerate(texts, 1) if has_answer(text, answers, match)), None)
+
+
+def answer_recall(ranks: Sequence[int | None], ks: Sequence[int]) -> dict[int, float]:
+    """Top-k answer recall, DPR's retrieval accuracy: the share of questions whose first answer stands at rank k or better.
+
+    >>> answer_recall([1, 7, None, 2], ks=[1, 5, 20])
+    {1: 0.25, 5: 0.5, 20: 0.75}
+    """
+    _check_some(len(ranks))
+    return {k: sum(rank is not None and rank <= k for rank in ranks) / len(ranks) for k in ks}
+
+
+def ndcg_at_k(ranked: Sequence[str], relevance: Mapping[str, float], k: int) -> float:
+    """Σ rel_i / log2(i+1) over the first k ids, divided by the same for the best possible order; 0 if nothing is relevant.
+
+    >>> round(ndcg_at_k(["b", "a"], {"a": 1}, k=10), 4)  # the only relevant one, at rank 2: 1 / log2(3)
+    0.6309
+    """
+    found = _gain([max(relevance.get(id, 0.0), 0.0) for id in ranked[:k]])
+    best = _gain(sorted((max(grade, 0.0) for grade in relevance.values()), reverse=True)[:k])
+    return found / best if best else 0.0
+
+
+def _gain(grades: Sequence[float]) -> float:
+    return sum(grade / math.log2(rank + 1) for rank, grade in enumerate(grades, 1))
+
+
+def wilson_interval(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval for a proportion of `hits` in `n` questions: honest for small n and near 0 and 1, unlike p ± 1.96 s.
+
+    >>> low, high = wilson_interval(9, 10)
+    >>> round(low, 3), round(high, 3)
+    (0.596, 0.982)
+    """
+    _check_some(n)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    p = hits / n
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _check_some(n: int) -> None:
+    if n == 0:
+        raise MiniragError("there is no question to average over; look at the question file")
