@@ -48,7 +48,7 @@ class PassageStore:
         """Write `passages` to the folder `path` as they come, and open it. An older store there is replaced, at the very end.
 
         Memory: one record batch, and some 24 bytes a passage to tell that all ids differ. Raises `MiniragError`, leaving what
-        was there, if there are no passages, if two have the same id, if one is not valid text, or if `path` holds something else.
+        was there, if there are no passages, if two have the same id, if one is not valid text, or if `path` is no store.
         """
         from tqdm.auto import tqdm
 
