@@ -1,0 +1,174 @@
+"""How the facts of a domain are told: sentence templates and question templates, read from one TOML table and checked.
+
+A template is plain English with names in braces, `"The capital of {entity} is {value}."`. Everything that could make a
+sentence wrong later is refused here, with the file and the key: too few phrasings, an unknown name, a missing full stop.
+"""
+
+import re
+import tomllib
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minirag.errors import MiniragError
+
+_RELATION_KEYS = {"label", "value", "statements", "many", "inverse", "questions", "inverse_questions"}
+_OVERVIEW_KEYS = {"title", "relations", "lines", "opening"}
+_DOMAIN_KEYS = {"kind", "plural", "common", "intro", "relations", "overviews"}
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relation such as `capital`, the kind of its values, and the ways to state it and to ask for it."""
+
+    name: str
+    label: str
+    value: str
+    statements: tuple[str, ...]
+    many: tuple[str, ...]
+    inverse: tuple[str, ...]
+    questions: tuple[str, ...]
+    inverse_questions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A list article over a domain, one for each value of the relation named in its title, or one for all."""
+
+    title: str
+    relations: tuple[str, ...]
+    lines: tuple[str, ...]
+    opening: tuple[str, ...]
+
+    @property
+    def group(self) -> str | None:
+        """The relation in the title by which the entities are grouped."""
+        return next(iter(placeholders(self.title)), None)
+
+
+@dataclass(frozen=True)
+class Phrasings:
+    """All the templates of a domain, and what one of its entities is called (`kind`) and several of them (`plural`).
+
+    `common`: the names are common nouns, written small inside a sentence (gold).
+    """
+
+    kind: str
+    plural: str
+    common: bool
+    intro: tuple[str, ...]
+    relations: dict[str, Relation]
+    overviews: tuple[Overview, ...]
+
+
+def placeholders(template: str) -> list[str]:
+    """The names in braces, in order.
+
+    >>> placeholders("The capital of {entity} is {value}.")
+    ['entity', 'value']
+    """
+    return re.findall(r"\{([a-z0-9_]+)\}", template)
+
+
+def read_phrasings(path: Path) -> Phrasings:
+    """Read and check one table of phrasings; a `MiniragError` names the file and the key that is wrong."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MiniragError(f"{path.name} is not valid TOML ({error}); mend the line it names") from None
+    reader = _Table(path.name, "", table, _DOMAIN_KEYS)
+    relations = {}
+    for name, entry in reader.table("relations").items():
+        relations[name] = _relation(_Table(path.name, f"relations.{name}.", entry, _RELATION_KEYS), name)
+    intro = reader.templates("intro", 4, needs={"entity"}, allows={"entity", *relations}, end=".")
+    overviews = [
+        _overview(_Table(path.name, f"overviews[{i}].", entry, _OVERVIEW_KEYS), relations)
+        for i, entry in enumerate(reader.raw.get("overviews", []))
+    ]
+    common = reader.raw.get("common", False)
+    if not isinstance(common, bool):
+        raise reader.fault("common", f"is {common!r}", "write true or false")
+    return Phrasings(reader.text("kind"), reader.text("plural"), common, intro, relations, tuple(overviews))
+
+
+def _relation(reader: "_Table", name: str) -> Relation:
+    both, entity, value = {"entity", "value"}, {"entity"}, {"value"}
+    return Relation(
+        name=name,
+        label=reader.text("label"),
+        value=reader.text("value"),
+        statements=reader.templates("statements", 4, needs=both, allows=both, end="."),
+        many=reader.templates("many", 2, needs=both, allows=both, end=".", optional=True),
+        inverse=reader.templates("inverse", 2, needs=both, allows=both, end=".", optional=True),
+        questions=reader.templates("questions", 3, needs=entity, allows=entity, end="?"),
+        inverse_questions=reader.templates("inverse_questions", 2, needs=value, allows=value, end="?", optional=True),
+    )
+
+
+def _overview(reader: "_Table", relations: Collection[str]) -> Overview:
+    title = reader.text("title")
+    group = set(placeholders(title))
+    told = reader.strings("relations")
+    if len(group) > 1 or not group <= set(relations):
+        raise reader.fault("title", f"groups by {sorted(group)}", "group by one relation of this file, or by none")
+    if not 1 <= len(told) <= 3 or not set(told) <= set(relations):
+        raise reader.fault("relations", f"is {list(told)}", "name one to three relations of this file")
+    lines = reader.templates("lines", 3, needs={"entity", *told}, allows={"entity", *told, *group}, end=".")
+    opening = reader.templates("opening", 1, needs=set(), allows=group, end=".")
+    return Overview(title, told, lines, opening)
+
+
+class _Table:
+    """A TOML table that knows where it stands, so that every complaint can say so."""
+
+    def __init__(self, file: str, where: str, raw: Any, keys: set[str]) -> None:
+        self.file, self.where = file, where
+        if not isinstance(raw, dict):
+            raise self.fault("", "is not a table", "write it as a TOML table")
+        self.raw: dict[str, Any] = raw
+        if unknown := sorted(set(raw) - keys):
+            raise self.fault(unknown[0], "is not a known key", f"use only {', '.join(sorted(keys))}")
+
+    def fault(self, key: str, wrong: str, remedy: str) -> MiniragError:
+        """The error for `key`, ready to be raised."""
+        return MiniragError(f"{self.file}: {(self.where + key).rstrip('.')} {wrong}; {remedy}")
+
+    def table(self, key: str) -> dict[str, Any]:
+        value = self.raw.get(key)
+        if not isinstance(value, dict) or not value:
+            raise self.fault(key, "is missing", "write at least one relation")
+        return value
+
+    def text(self, key: str) -> str:
+        value = self.raw.get(key)
+        if not isinstance(value, str) or not value.strip():
+            raise self.fault(key, "is missing", "write it as a string")
+        return value
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        value = self.raw.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self.fault(key, "is not a list of strings", "write it as one")
+        if len(set(value)) < len(value):
+            raise self.fault(key, "says the same twice", "leave one of them out")
+        return tuple(value)
+
+    def templates(
+        self, key: str, least: int, *, needs: set[str], allows: set[str], end: str, optional: bool = False
+    ) -> tuple[str, ...]:
+        """A list of templates: enough of them, each with the names it needs, no others, none twice, and its end mark."""
+        templates = self.strings(key)
+        if optional and key not in self.raw:
+            return ()
+        if len(templates) < least:
+            raise self.fault(key, f"has {len(templates)} phrasings", f"write at least {least}")
+        for template in templates:
+            names = placeholders(template)
+            bare = re.sub(r"\{[a-z0-9_]+\}", "", template)
+            if not needs <= set(names) <= allows or len(names) > len(set(names)) or "{" in bare or "}" in bare:
+                wanted = ", ".join(f"{{{name}}}" for name in sorted(needs or allows))
+                raise self.fault(key, f"has wrong placeholders in {template!r}", f"use {wanted}, each once")
+            if not template.endswith(end) or template != " ".join(template.split()):
+                raise self.fault(key, f"has a stray space or no final {end!r} in {template!r}", "mend the sentence")
+        return templates
