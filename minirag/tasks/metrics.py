@@ -67,7 +67,7 @@ def has_answer(text: str, answers: Sequence[str], match: Match = "string") -> bo
 
 
 def _tokens(text: str) -> str:
-    return "".join(BETWEEN + token for token in TOKEN.findall(_nfd(text).lower())) + BETWEEN
+    return "".join(BETWEEN + token.lower() for token in TOKEN.findall(_nfd(text))) + BETWEEN
 
 
 def _nfd(text: str) -> str:
@@ -108,7 +108,7 @@ def answer_recall(ranks: Sequence[int | None], ks: Sequence[int]) -> dict[int, f
     return {k: sum(rank is not None and rank <= k for rank in ranks) / len(ranks) for k in ks}
 
 
-def ndcg_at_k(ranked: Sequence[str], relevance: Mapping[str, float], k: int) -> float:
+def ndcg_at_k(ranked: Sequence[str], relevance: Mapping[str, float | int], k: int) -> float:
     """Σ rel_i / log2(i+1) over the first k ids, divided by the same for the best possible order; 0 if nothing is relevant.
 
     >>> round(ndcg_at_k(["b", "a"], {"a": 1}, k=10), 4)  # the only relevant one, at rank 2: 1 / log2(3)
@@ -119,8 +119,8 @@ def ndcg_at_k(ranked: Sequence[str], relevance: Mapping[str, float], k: int) -> 
     return found / best if best else 0.0
 
 
-def _gain(grades: Sequence[float]) -> float:
-    return sum(grade / math.log2(rank + 1) for rank, grade in enumerate(grades, 1))
+def _gain(grades: Sequence[float | int]) -> float:
+    return sum((grade / math.log2(rank + 1) for rank, grade in enumerate(grades, 1)), start=0.0)
 
 
 def wilson_interval(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -135,7 +135,7 @@ def wilson_interval(hits: int, n: int, confidence: float = 0.95) -> tuple[float,
     p = hits / n
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return (middle - half if hits else 0.0), (middle + half if hits < n else 1.0)
 
 
 def _check_some(n: int) -> None:
