@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import TypeVar
 
 from minirag.errors import MiniragError
 
@@ -98,14 +98,14 @@ def text_of(row: dict[str, object], key: str) -> str:
     return value
 
 
-def open_bytes(path: str | Path) -> BinaryIO:
+def open_bytes(path: str | Path) -> io.BufferedReader | gzip.GzipFile | bz2.BZ2File:
     """Open a file for reading bytes, decompressing .gz and .bz2. Raises `MiniragError` if it is not there."""
     try:
         with open(path, "rb") as file:
             start = file.read(3)
         if start[:2] == b"\x1f\x8b":
-            return cast(BinaryIO, gzip.open(path, "rb"))
-        return cast(BinaryIO, bz2.open(path, "rb")) if start == b"BZh" else open(path, "rb")
+            return gzip.open(path, "rb")
+        return bz2.open(path, "rb") if start == b"BZh" else open(path, "rb")
     except OSError as error:
         raise MiniragError(f"cannot read {path}: {error.strerror or error}; check the path") from None
 

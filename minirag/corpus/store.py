@@ -189,9 +189,7 @@ def _framed(passage: Passage, row: int) -> bytes:
     try:
         raw = [field.encode() for field in (passage.id, passage.title, passage.text)]
     except (UnicodeEncodeError, AttributeError):
-        raise MiniragError(
-            f"passage in row {row} (id {passage.id!r}) is not valid text; mend or skip it at its source"
-        ) from None
+        raise MiniragError(f"the passage in row {row} (id {passage.id!r}) is not valid text; mend it at its source") from None
     return b"".join(len(field).to_bytes(8, "little") + field for field in raw)
 
 
