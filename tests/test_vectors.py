@@ -88,6 +88,7 @@ def test_writing_to_a_slice_never_reaches_the_file(folder: Path) -> None:
 
 @pytest.mark.parametrize("ids", [[N], [-1], [0, 99]])
 def test_rows_that_are_not_there(folder: Path, ids: list[int]) -> None:
+    assert len(list(VectorStore.open(folder))) == N  # iteration ends
     with pytest.raises(MiniragError, match=f"row {ids[-1]} is not among the store's {N} vectors"):
         VectorStore.open(folder).take(ids)
 
@@ -217,4 +218,6 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(MiniragError, match=r"holds thesis.tex but no vectors"):
         VectorWriter(tmp_path, KIND)
+    with pytest.raises(MiniragError, match="holds something other than finished vectors"):
+        VectorStore.from_array(tmp_path, torch.eye(2))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]

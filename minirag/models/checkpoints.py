@@ -87,6 +87,7 @@ def save_bert(folder: str | Path, model: Bert, tokenizer: Any = None) -> None:
     """Write weights, config and tokenizer as a folder that `load_bert` verifies and transformers' `BertModel` reads too."""
     from safetensors.torch import save_file
 
+    refuse_foreign(Path(folder))
     fields = {theirs: getattr(model.config, ours) for ours, theirs in CONFIG_NAMES.items()}
     fixed = {"architectures": ["BertModel"], "model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
     tensors = {_theirs(name): tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
@@ -117,6 +118,12 @@ def read_tokenizer(folder: str | Path) -> Any:
         raise MiniragError(
             f"{folder} holds no tokenizer that transformers can read ({error}); add its tokenizer.json"
         ) from None
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Saving replaces a folder, so it must be one that we saved, or empty, or not there."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / "checksums.json").exists():
+        raise MiniragError(f"{folder} holds something that minirag did not save; choose another folder or empty it")
 
 
 def seal(folder: Path) -> None:

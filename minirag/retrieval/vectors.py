@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -107,6 +108,9 @@ class VectorStore:
 
         For work worth resuming use `VectorWriter`, whose caller can start in the middle.
         """
+        folder = Path(folder)
+        if folder.exists() and any(folder.iterdir()) and not (folder / "manifest.json").exists():
+            raise MiniragError(f"{folder} holds something other than finished vectors; choose another folder or empty it")
         with atomic_folder(folder) as temporary:
             writer = VectorWriter(temporary, settings)
             for shard in _regroup(blocks, settings.shard_rows):
@@ -131,9 +135,12 @@ class VectorStore:
     def __len__(self) -> int:
         return self.settings.rows
 
-    def __getitem__(self, key: int | slice) -> Float32[Tensor, "*n D"]:
-        if isinstance(key, int):
-            return self.take([key + len(self) if key < 0 else key])[0]
+    def __getitem__(self, key: SupportsIndex | slice) -> Float32[Tensor, "*n D"]:
+        if not isinstance(key, slice):
+            row = operator.index(key)
+            if not -len(self) <= row < len(self):  # IndexError, as for a list: it ends `for vector in store`
+                raise IndexError(f"row {row} of a store of {len(self)} vectors")
+            return self.take([row % len(self)])[0]
         start, stop, step = key.indices(len(self))
         if step != 1:
             return self.take(torch.arange(len(self))[key] if step > 0 else list(range(start, stop, step)))
