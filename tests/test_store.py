@@ -2,6 +2,10 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +18,7 @@ from minirag.corpus import store as store_module
 from minirag.corpus.passages import Passage
 from minirag.corpus.store import PassageStore
 from minirag.errors import MiniragError
-from minirag.files import fingerprint_of
+from minirag.files import fingerprint_of, sha256_of
 
 N = 10
 
@@ -158,6 +162,30 @@ def test_a_broken_source_leaves_the_old_store(store):
     assert os.listdir(store.path.parent) == ["store"]
 
 
+KILLED = """
+import os, signal, sys
+from minirag.corpus.passages import Passage
+from minirag.corpus.store import PassageStore
+
+def passages():
+    for row in range(10_000):
+        yield Passage(str(row), "title", "text")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+PassageStore.write(sys.argv[1], passages())
+"""
+
+
+def test_a_killed_write_leaves_no_half_store(tmp_path, store):
+    for path in (tmp_path / "new", store.path):
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(path)], cwd=Path(store_module.__file__).parents[2])
+        assert killed.returncode == -signal.SIGKILL
+    with pytest.raises(MiniragError, match="does not exist"):
+        PassageStore.open(tmp_path / "new")
+    assert list(PassageStore.open(store.path)) == some()
+    assert list(PassageStore.write(tmp_path / "new", some(3))) == some(3)
+
+
 def test_rewriting_replaces_a_store_but_nothing_else(tmp_path, store):
     again = PassageStore.write(store.path, some(3))
     assert list(again) == some(3)
@@ -252,8 +280,6 @@ def test_a_foreign_manifest(store, manifest):
 
 
 def test_a_foreign_arrow_file_of_the_right_size_and_checksum(store):
-    from minirag.files import sha256_of
-
     data = store.path / "passages.arrow"
     table = pa.table({"id": [1, 2], "vector": [0.5, 1.5]})
     with pa.OSFile(str(data), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:

@@ -16,8 +16,10 @@ LIST_TAGS = {"li", "dt", "dd"}
 ITALIC_TAGS = {"i", "em"}
 BREAK_TAGS = {"br", "hr"}
 
-# [[File:…]], [[Category:…]], [[fr:…]]: a short word and a colon at the start; [[Pi: A Film]] has a space behind the colon.
-NOT_PROSE_LINK = re.compile(r"\s*(file|image|media|category|template|wikipedia|portal|[a-z]{2,3}(-[a-z]+)*)\s*:(?!\s)", re.I)
+# [[File:…]], [[Category:…]], [[fr:…]], [[zh-yue:…]]; but in [[Pi: A Film]] a space follows the colon.
+NOT_PROSE_LINK = re.compile(
+    r"\s*((file|image|media|category|template|wikipedia|portal)\s*:|[a-z]{2,3}(-[a-z]+)*:(?!\s))", re.IGNORECASE
+)
 SWITCH = re.compile(r"__[A-Z]+__")
 # Where markup is unbalanced the parser takes it for text: lines and tags left of galleries, tables and references.
 LEFT_LINE = re.compile(r"^[^\S\n]*(?:(?:File|Image):|\{\||[|*]|!(?!\w)).*$", re.M)
