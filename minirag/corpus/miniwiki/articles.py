@@ -16,9 +16,7 @@ from minirag.corpus.passages import Article
 _PEOPLE = {"person", "people", "man", "woman", "character"}
 _COMPARISONS = ("By comparison, ", "For comparison, ", "As for other {plural}, ")
 # After these words a list of names reads as well as one name: "the capital of A and B", "wrote A, B and C".
-_BEFORE_A_LIST = set(
-    "of in to for by with from wrote painted composed directed discovered created designed made crosses".split()
-)
+_BEFORE_A_LIST = {"of", "in", "to", "for", "by", "with", "from", "wrote", "painted", "composed", "directed", "discovered"}
 _MOST_TOLD = 12  # facts of one relation told in one article from the value's side
 _PRONOUNS_IN_A_ROW = 3
 _PASSAGE = 100  # words: an article that is shorter is filled with more comparisons
@@ -149,26 +147,25 @@ class Renderer:
                 draft.tell(usable[(turn + i) % len(usable)], "value", pronoun, phrases, rival=False)
 
     def _compare(self, draft: _Draft, domain: Domain, place: int) -> None:
-        """Close with facts of the next two entities: two to four that no other article would tell again, else two, and in a
-        short article as many more as fill its passage."""
+        """Close with facts of the next entities: one or two of each of the next two, rather those that no other article would
+        tell again, and in a short article as many more as fill its passage."""
         count = len(domain.entities)
-        for step in range(1, min(3, count)):
+        for step in range(1, min(4, count)):
             neighbour = domain.entities[(place + step) % count]
             draft.pronouns = None
             lots = {name: number_of("compare", domain.name, neighbour.title, name) for name in neighbour.cells}
-            mine = [
-                name for name, lot in lots.items() if lot % 2 == step - 1
-            ]  # the others are for the neighbour's other neighbour
-            mine.sort(key=lambda name: (self._is_retold(domain, neighbour, name), lots[name]))
-            for told, name in enumerate(mine):
-                needed = told == 0 or (told == 1 and not self._is_retold(domain, neighbour, name))
+            cells = [name for name in neighbour.cells if step > 2 or lots[name] % 2 == step - 1]  # the first two share them out
+            cells.sort(key=lambda name: (self._is_retold(domain, neighbour, name), lots[name]))
+            opening = _COMPARISONS[(number_of(draft.id) + step) % len(_COMPARISONS)].replace(
+                "{plural}", domain.phrasings.plural
+            )
+            for told, name in enumerate(cells):
+                needed = step <= 2 and told <= 1 and not (told and self._is_retold(domain, neighbour, name))
                 template = self._statement(domain, neighbour, name, elsewhere=True)
-                if not needed and draft.words() + len(template.split()) + 6 > _PASSAGE:
-                    break
                 if told == 0:
-                    template = self._comparison(
-                        domain, neighbour, name, _COMPARISONS[(number_of(draft.id) + step) % len(_COMPARISONS)]
-                    )
+                    template = self._comparison(domain, neighbour, name, opening)
+                if not needed and draft.words() + len(template.split()) + 4 > _PASSAGE:
+                    break
                 self._state(draft, domain, neighbour, name, template)
 
     def _comparison(self, domain: Domain, entity: Entity, name: str, opening: str) -> str:
@@ -177,7 +174,7 @@ class Renderer:
         relation = domain.phrasings.relations[name]
         templates = relation.many if len(entity.cells[name]) > 1 else relation.statements
         continued = next(filter(None, map(after_comma, (statement, *templates))), None)
-        return opening.replace("{plural}", domain.phrasings.plural) + continued if continued else statement
+        return opening + continued if continued else statement
 
     def _is_retold(self, domain: Domain, entity: Entity, name: str) -> bool:
         """Whether some article other than the entity's own and its neighbours' tells this cell."""

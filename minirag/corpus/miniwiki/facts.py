@@ -5,6 +5,7 @@ accepted spellings of a value. Where a value is itself an entity of some domain,
 """
 
 import csv
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -81,6 +82,7 @@ def tokens(text: str) -> list[str]:
     return re.findall(r"\w+|[^\w\s]", plain.lower())
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def normal(name: str) -> str:
     """A name's key: its tokens without punctuation and without a leading article.
 
@@ -132,6 +134,7 @@ class Links:
     def __init__(self, domains: Iterable[Domain]) -> None:
         self._names: dict[str, list[tuple[Domain, Entity]]] = {}
         self._aliases: dict[str, list[tuple[Domain, Entity]]] = {}
+        self._found: dict[tuple[str, str], tuple[Domain, Entity] | None] = {}
         for domain in domains:
             for entity in domain.entities:
                 for name in {normal(entity.name), normal(entity.title)}:
@@ -145,8 +148,12 @@ class Links:
 
     def find(self, value: Value, relation: Relation) -> tuple[Domain, Entity] | None:
         """The entity that `value` names as a value of `relation`, or None."""
-        if relation.value in UNLINKED_KINDS:
-            return None
+        key = (value.name, relation.value)
+        if key not in self._found:
+            self._found[key] = None if relation.value in UNLINKED_KINDS else self._find(value, relation)
+        return self._found[key]
+
+    def _find(self, value: Value, relation: Relation) -> tuple[Domain, Entity] | None:
         named, kinds = self.namesakes(value.name), set(relation.value.split())
         aliased = self._aliases.get(normal(value.name), [])
         for candidates in (
@@ -210,9 +217,7 @@ def _read_entity(path: Path, number: int, row: dict[str, str], phrasings: Phrasi
     if not all(aliases) or len({name.lower() for name in (entity.title, *aliases)}) <= len(aliases):
         raise _fault(path, number, "aliases", f"{row['aliases']!r} is empty in part or repeats a name", "keep each name once")
     if not any(set(re.findall(r"\{(\w+)\}", intro)) <= {"entity", *cells} for intro in phrasings.intro):
-        raise _fault(
-            path, number, "entity", f"{entity.title!r} lacks a fact that every intro tells", "add it, or a shorter intro"
-        )
+        raise _fault(path, number, "entity", f"{entity.title!r} lacks a fact of every intro", "add it, or a shorter intro")
     return entity
 
 
@@ -221,9 +226,8 @@ def _read_cell(path: Path, number: int, title: str, relation: Relation, cell: st
     spellings = [spelling for value in values for spelling in (value.name, *value.others)]
     if not all(spelling and spelling == spelling.strip() for spelling in spellings):
         raise _fault(path, number, relation.name, f"{cell!r} has an empty value or a stray space", "mend the separators")
-    if any(len({n.lower() for n in (v.name, *v.others)}) <= len(v.others) for v in values) or len(
-        {v.name for v in values}
-    ) < len(values):
+    names = [value.name.lower() for value in values]
+    if len(set(names)) < len(names) or any(len({*value.others, value.name}) <= len(value.others) for value in values):
         raise _fault(path, number, relation.name, f"{cell!r} repeats a value", "keep each once")
     if len(values) > 1 and not relation.many:
         raise _fault(
@@ -238,7 +242,7 @@ def _read_cell(path: Path, number: int, title: str, relation: Relation, cell: st
 
 
 def _refuse_leaks(path: Path, number: int, relation: Relation, values: tuple[Value, ...]) -> None:
-    """A question whose own words hold the answer is a fault. (An entity's name may hold it: then that question is not asked.)"""
+    """A question whose own words hold the answer is a fault. (If the name of an entity holds it, that one is not asked.)"""
     for value in values:
         for template in relation.questions:
             if len(value.name) > 2 and contains(template.replace("{entity}", "|"), value.name):
