@@ -218,6 +218,7 @@ def test_fill_mends_articles_possessives_and_full_stops():
     assert fill("{entity} is governed from {value}.", us) == "The United States is governed from Washington, D.C."
     assert fill("{entity}'s capital is {value}.", us) == "The United States' capital is Washington, D.C."
     assert fill("Is {value} in the {entity}?", us) == "Is Washington, D.C. in the United States?"
+    assert fill("It is in present-day {entity}.", us) == "It is in present-day United States."
     assert fill("{entity} is a {value}.", {"entity": "it", "value": "opera"}) == "It is an opera."
     assert fill("An {value} is {entity}.", {"entity": "x", "value": "European novel"}) == "A European novel is x."
     assert fill("{value} is it.", {"value": '"ray"'}) == '"Ray" is it.'
@@ -282,7 +283,9 @@ def test_titles_and_ids_are_unique_and_namesakes_told_apart(articles):
 
 
 def test_the_text_is_clean_english(articles):
-    wrong = re.compile(r"[{}]|  |\.\.|\b(the the|a a|an an|a the|an the|the a)\b| [,;]| \.(?= )|\ba (?!eu|ewe|one)[aei][a-z]{3,}")
+    wrong = re.compile(
+        r"[{}]|  |\.\.|\b(the the|a a|an an|a the|an the|the a)\b| [,;]| \.(?= )|\ba (?!eu|ewe|one)[aei][a-z]{3,}"
+    )
     for article in articles:
         found = wrong.search(article.text)
         assert not found, f"{article.id}: …{article.text[max(0, found.start() - 40) : found.end() + 30]}…"
@@ -455,7 +458,9 @@ def test_countries_have_the_iso_codes_of_pycountry(domains):
     for country in countries:
         known = pycountry.countries.get(alpha_2=only(country, "iso_code"))
         assert known, country.title
-        theirs = {word[:4] for key in ("name", "common_name", "official_name") for word in normal(getattr(known, key, "")).split()}
+        theirs = {
+            word[:4] for key in ("name", "common_name", "official_name") for word in normal(getattr(known, key, "")).split()
+        }
         ours = {word[:4] for name in (country.name, *country.aliases) for word in normal(name).split()}
         assert ours & theirs, country.title
     assert len({only(country, "iso_code") for country in countries}) == len(countries)

@@ -126,8 +126,10 @@ class Renderer:
         relation = domain.phrasings.relations[name]
         person, plain = bool(set(relation.value.split()) & _PEOPLE), relation.value in UNLINKED_KINDS
         rival = person if entity.pronoun in ("he", "she") else not (person or plain)
-        value = listed([self.phrase(value, relation) for value in entity.cells[name]])
-        draft.tell(template, "entity", entity.pronoun, {"entity": entity.phrase, "value": value}, rival)
+        values = [self.phrase(value, relation) for value in entity.cells[name]]
+        if "the {value}" in template.lower():  # said once before the braces, it is meant for each
+            values = [f"the {value.removeprefix('the ')}" for value in values]
+        draft.tell(template, "entity", entity.pronoun, {"entity": entity.phrase, "value": listed(values)}, rival)
 
     def _tell_from_the_value(self, draft: _Draft, key: str, subject: str, pronoun: str) -> None:
         """Tell the facts in which the article's subject is the value, several in one sentence where that reads well."""
@@ -242,7 +244,8 @@ def _is_mutual(fact: Fact, target: Entity) -> bool:
 
 def _takes_a_list(template: str) -> bool:
     before, _, after = template.partition("{entity}")
-    return after == "." and before.split()[-1:] != [] and before.split()[-1] in _BEFORE_A_LIST
+    words = before.split()
+    return after == "." and words[-1:] != [] and words[-1] in _BEFORE_A_LIST and words[-2:] != ["city", "of"]
 
 
 def _id(folder: str, title: str) -> str:

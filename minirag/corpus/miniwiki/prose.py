@@ -13,10 +13,12 @@ _CONSONANT_SOUND = re.compile(r"(eu|ewe|one\b|once|uni(?!n|m)|us[eu]|ut[ai]|uk|u
 _VOWEL_SOUND = re.compile(r"([aeiou]|hour|honest|honou?r|heir|8|11\b|18\b|18\d\d\b|[FHLMNRSX]\b)", re.IGNORECASE)
 # Names that take "the" in a sentence: by their first word (the University of Basel) or by their last (the Ottoman Empire).
 _DEFINITE = re.compile(
-    r"((University|College|Institute|Republic|Kingdom|Duchy|Principality|Museum|Sea|Gulf|Bay|Battle|Treaty) of |"
+    r"((University|College|Institute|Republic|Kingdom|Duchy|Principality|Museum|Sea|Gulf|Bay|Battle|Treaty|Duke) of |River |"
     r"(.*[ ])?(Empire|Union|Ocean|Sea|River|Mountains|Alps|Gallery|Museum|Museum of .*|Society|Republic|Kingdom|States)$|"
     r"(Himalayas|Andes|Pyrenees|Louvre|Prado|Hermitage|Rijksmuseum|Karakoram|Danube|Rhine|Nile|Netherlands|Philippines)$)"
 )
+# After "the", after a kind in apposition (the mountain Eiger) and after "present-day" a name does without its own.
+_NO_SECOND_THE = re.compile(r"(\bthe|\bthe (mountain|river|painting|country|state)|\bpresent-day) $", re.IGNORECASE)
 
 
 def pick(options: Sequence[T], *names: str) -> T:
@@ -62,7 +64,7 @@ def fill(template: str, phrases: Mapping[str, str]) -> str:
             text += "'" + piece[2:] if plural else piece
             continue
         phrase = phrases[piece[1:-1]]
-        if re.search(r"\bthe $", text, re.IGNORECASE):
+        if _NO_SECOND_THE.search(text):
             text += phrase.removeprefix("the ")
             continue
         indefinite = re.search(r"\b(an?) $", text, re.IGNORECASE)
