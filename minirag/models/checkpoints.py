@@ -88,16 +88,24 @@ def save_bert(folder: str | Path, model: Bert, tokenizer: Any = None) -> None:
     from safetensors.torch import save_file
 
     refuse_foreign(Path(folder))
-    fields = {theirs: getattr(model.config, ours) for ours, theirs in CONFIG_NAMES.items()}
-    fixed = {"architectures": ["BertModel"], "model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
-    tensors = {_theirs(name): tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    fields, tensors = to_transformers(model)
     with atomic_folder(folder) as temporary:
-        dropout = {"attention_probs_dropout_prob": model.config.dropout}
-        write_json(temporary / "config.json", {**fixed, **fields, **dropout})
+        write_json(temporary / "config.json", {"architectures": ["BertModel"], "model_type": "bert", **fields})
         save_file(tensors, temporary / "model.safetensors", metadata={"format": "pt"})
         if tokenizer is not None:
             tokenizer.save_pretrained(temporary)
         seal(temporary)
+
+
+def to_transformers(model: Bert) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A model's config fields and tensors under transformers' names."""
+    fields: dict[str, Any] = {theirs: getattr(model.config, ours) for ours, theirs in CONFIG_NAMES.items()}
+    fields |= {
+        "attention_probs_dropout_prob": model.config.dropout,
+        "hidden_act": "gelu",
+        "position_embedding_type": "absolute",
+    }
+    return fields, {_theirs(name): tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
 
 
 def load_bert(folder: str | Path) -> tuple[Bert, Any]:

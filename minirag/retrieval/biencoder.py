@@ -87,7 +87,7 @@ class BiEncoder:
         config, state = self.passage_encoder.config, self.passage_encoder.state_dict()
         tokens = json.loads(self.tokenizer.backend_tokenizer.to_str())
         tokens = {name: part for name, part in tokens.items() if name not in ("truncation", "padding")}  # set anew at each call
-        settings = (self.pooling, self.normalize, self.template, self.max_length, str(self._precision(self.passage_encoder)))
+        settings = (self.pooling, self.normalize, self.template, self.max_length, str(self.precision(self.passage_encoder)))
         weights = (tensor.detach().cpu().float().contiguous().numpy().tobytes() for tensor in state.values())
         return fingerprint_of(repr(config), json.dumps(tokens, sort_keys=True), repr(settings), *weights)
 
@@ -163,14 +163,15 @@ class BiEncoder:
             vectors = (hidden * weight).sum(1) / weight.sum(1)  # [b, D]
         return F.normalize(vectors, dim=-1) if self.normalize else vectors
 
-    def _precision(self, encoder: Bert) -> torch.dtype:
+    def precision(self, encoder: Bert) -> torch.dtype:
+        """The type an encoder's arithmetic is done in, once "auto" has looked at the machine."""
         if self.dtype == "auto":
             return torch.bfloat16 if _is_faster_in_bfloat16(encoder.words.weight.device) else torch.float32
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[self.dtype]
 
     def _ready(self, encoder: Bert) -> Bert:
         """The encoder itself in float32; in bfloat16 a copy, made again whenever training or loading has changed a weight."""
-        precision = self._precision(encoder)
+        precision = self.precision(encoder)
         if precision == torch.float32:
             return encoder
         state = tuple((parameter.data_ptr(), parameter._version) for parameter in encoder.parameters())
