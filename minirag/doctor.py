@@ -125,7 +125,7 @@ def _sysctl() -> tuple[str | None, set[str]]:
 
 def _run(*command: str) -> str | None:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -155,8 +155,7 @@ def _devices() -> list[str]:
 
 
 def _openmp() -> list[str]:
-    """The OpenMP runtimes in this process once torch and faiss are loaded; on macOS faiss is not loaded, for that may be the
-    crash."""
+    """The OpenMP runtimes of this process once torch and faiss are loaded. On macOS faiss stays out: that might be the crash."""
     before = os.environ.get("KMP_DUPLICATE_LIB_OK")
     with contextlib.suppress(Exception):
         import threadpoolctl  # sets KMP_DUPLICATE_LIB_OK, which would look like a clash in the next report

@@ -71,6 +71,8 @@ def test_ties_go_to_the_lower_row_even_where_k_cuts_through_them():
     index = indexed(["pear", "red", "red", "pear", "red", "red", "red"])
     assert index.search(["red"], k=3)[1].tolist() == [[1, 2, 4]]
     assert index.search(["red red"], k=9)[1].tolist() == [[1, 2, 4, 5, 6, -1, -1, -1, -1]]
+    many = indexed(["red" if row % 3 else "pear" for row in range(300)])
+    assert many.search(["red"], k=150)[1].tolist() == [[row for row in range(300) if row % 3][:150]]
 
 
 def test_no_hit_is_minus_one():

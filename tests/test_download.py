@@ -38,6 +38,7 @@ class Site:
     etag: str | None = '"one"'
     ranges: bool = True
     if_range: bool = True
+    piece: int | None = None  # at most so many bytes in one answer to a Range
     cuts: list[int] = field(default_factory=list)  # bytes after which each of the next answers breaks off
     statuses: list[int] = field(default_factory=list)  # statuses of the next answers
     redirect: str | None = None
@@ -68,10 +69,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if start >= len(site.body):
             self.send_response(416)
             return self.end_headers()
-        body = site.body[start:]
+        body = site.body[start:][: site.piece if start else None]
         self.send_response(206 if start else 200)
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(site.body) - 1}/{len(site.body)}")
+            self.send_header("Content-Range", f"bytes {start}-{start + len(body) - 1}/{len(site.body)}")
         if site.etag:
             self.send_header("ETag", site.etag)
         self.send_header("Content-Length", str(len(body)))
@@ -145,6 +146,13 @@ def test_too_many_cuts_end_with_advice_and_the_next_run_resumes(site, tmp_path):
     site.seen.clear()
     assert download(site.source(), tmp_path, progress=False).read_bytes() == BODY
     assert site.seen == [f"bytes={1000 * fetch.ATTEMPTS}-"]
+
+
+def test_a_server_that_gives_less_than_was_asked_for_is_asked_again(site, tmp_path, monkeypatch):
+    cut_and_give_up(site, tmp_path, monkeypatch)
+    site.piece = 3000
+    assert download(site.source(), tmp_path, progress=False).read_bytes() == BODY
+    assert site.seen == ["bytes=4000-", "bytes=7000-", "bytes=10000-"]
 
 
 def test_a_server_without_range_starts_over(site, tmp_path, monkeypatch):

@@ -35,6 +35,7 @@ def test_each_layout_by_hand(tmp_path, ending):
     assert read("nq.jsonl", NQ) == [Question("1", "who?", ("A", "B")), Question("7", "when?", ("1998",))]
     assert read("x.qa.csv", DPR) == [Question("1", 'who "he"?', ("A", "O'Neil")), Question("2", 'quoted "q"', ('say "hi"',))]
     assert read("t.tsv", TREC) == [Question("1756", 'When is "it"?', ("Sept?(ember)?|Feb(ruary)?",), "regex")]
+    assert read("bom.jsonl", "\ufeff" + NQ) == read("nq.jsonl", NQ)
     assert read("w.json", WEBQ) == [Question("wqr1", "what?", ("X",))]
 
 

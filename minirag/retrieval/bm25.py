@@ -106,7 +106,7 @@ class BM25Index:
         """Read a saved index; a missing, changed or foreign file is a `MiniragError`."""
         import bm25s
 
-        settings = open_sealed(folder, "bm25")
+        settings = open_sealed(folder, "bm25")["settings"]
         index = cls(settings["k1"], settings["b"])
         if (Path(folder) / "vocab.index.json").exists():
             index._scores = bm25s.BM25.load(folder, show_progress=False)

@@ -145,7 +145,7 @@ class FaissIndex:
         """Read a saved index; a missing, changed or foreign file is a `MiniragError`."""
         import faiss
 
-        settings = open_sealed(folder, "faiss")
+        settings = open_sealed(folder, "faiss")["settings"]
         phi = settings.pop("phi")
         index = cls(**settings)
         index._index, index._phi = faiss.read_index(str(Path(folder) / FILE)), phi

@@ -1,4 +1,4 @@
-"""The seal on a saved index: `manifest.json` names the kind, its settings, and the sha256 of every other file of the folder."""
+"""The seal on a saved index: `manifest.json` names the kind, its settings, and the SHA-256 of every other file of the folder."""
 
 from pathlib import Path
 from typing import Any
@@ -7,23 +7,36 @@ from minirag.errors import MiniragError
 from minirag.files import read_json, sha256_of, write_json
 
 NAME = "manifest.json"
+FORMAT = "minirag index 1"
 
 
 def seal(folder: Path, kind: str, settings: dict[str, Any]) -> None:
     """Write the manifest, last of all, over the files that `folder` holds."""
-    files = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
-    write_json(folder / NAME, {"kind": kind, "settings": settings, "files": files})
+    files = {path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    write_json(folder / NAME, {"format": FORMAT, "kind": kind, "settings": settings, "files": files})
 
 
-def open_sealed(folder: str | Path, kind: str) -> dict[str, Any]:
-    """The settings of a saved index, after checking that it is of this kind and that every file is as it was written."""
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """The manifest of a saved index of any kind; MiniragError if there is none, or it is another program's."""
+    manifest = read_json(Path(folder) / NAME)
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise MiniragError(f"{folder} is not an index of this version of minirag; build it again")
+    if {key: type(value) for key, value in manifest.items()} != {"format": str, "kind": str, "settings": dict, "files": dict}:
+        raise MiniragError(f"{Path(folder) / NAME} is damaged; build the index again")
+    return manifest
+
+
+def open_sealed(folder: str | Path, kind: str, verify: bool = True) -> dict[str, Any]:
+    """The manifest of a saved index, after checking that it is of this kind and that every file is as it was written.
+
+    `verify=False` leaves out the checksums, which take minutes for a large index.
+    """
     folder = Path(folder)
-    manifest = read_json(folder / NAME)
-    found = manifest.get("kind") if isinstance(manifest, dict) else None
-    if found != kind:
-        raise MiniragError(f"{folder} holds '{found}', not '{kind}'; load it with the class that saved it")
+    manifest = read_manifest(folder)
+    if manifest["kind"] != kind:
+        raise MiniragError(f"{folder} holds '{manifest['kind']}', not '{kind}'; load it with the class that saved it")
     for name, sha256 in manifest["files"].items():
-        path = folder / name
-        if not path.is_file() or sha256_of(path) != sha256:
+        path = folder / Path(name).name  # never outside the folder, whatever the manifest says
+        if not path.is_file() or (verify and sha256_of(path) != sha256):
             raise MiniragError(f"{path} is missing or not as it was written; build the index again")
-    return manifest["settings"]
+    return manifest
