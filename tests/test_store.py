@@ -281,9 +281,9 @@ def test_a_foreign_manifest(store, manifest):
 
 def test_a_foreign_arrow_file_of_the_right_size_and_checksum(store):
     data = store.path / "passages.arrow"
-    table = pa.table({"id": [1, 2], "vector": [0.5, 1.5]})
+    table = pa.table({"id": range(N), "vector": [0.5] * N})
     with pa.OSFile(str(data), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
+        writer.write_table(table, max_chunksize=4)
     manifest = json.loads((store.path / "manifest.json").read_text())
     manifest |= {"bytes": data.stat().st_size, "sha256": sha256_of(data)}
     (store.path / "manifest.json").write_text(json.dumps(manifest))

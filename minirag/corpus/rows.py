@@ -23,6 +23,7 @@ Made = TypeVar("Made")
 
 EXAMPLES = 20  # bad rows listed in full; all are counted
 LONGEST_RECORD = 1000  # lines one quoted record may span before its opening quote counts as a mistake
+DAMAGED = (EOFError, OSError, zlib.error)  # what gzip and bz2 raise while reading
 LARGEST_FIELD = 1 << 28  # characters; csv's own guard of 128 K is less than a long article
 
 
@@ -123,7 +124,7 @@ def text_lines(path: str | Path) -> Iterator[str]:
             for line in file:
                 count += 1
                 yield line
-        except (EOFError, OSError, zlib.error) as error:
+        except DAMAGED as error:
             raise cut_short(path, f"line {count}", error) from error
 
 

@@ -11,7 +11,7 @@ from xml.parsers import expat
 from minirag.corpus.markup import clean_markup
 from minirag.corpus.passages import Article
 from minirag.corpus.readers import id_of
-from minirag.corpus.rows import BadRows, RowError, cut_short, json_rows, made_of, open_bytes, text_of
+from minirag.corpus.rows import DAMAGED, BadRows, RowError, cut_short, json_rows, made_of, open_bytes, text_of
 from minirag.errors import MiniragError
 
 CHUNK = 1 << 20  # bytes of XML handed to the parser at a time
@@ -94,7 +94,7 @@ def _pages(path: str | Path) -> Iterator[dict[str, object]]:
                 pages.parser.Parse(chunk, not chunk)
             except expat.ExpatError as error:
                 raise MiniragError(f"{path} is broken or unfinished XML ({error}); fetch it again") from None
-            except (EOFError, OSError) as error:
+            except DAMAGED as error:
                 raise cut_short(path, f"page {pages.count}", error) from error
             yield from pages.complete
             pages.complete.clear()
