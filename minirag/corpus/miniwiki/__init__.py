@@ -46,10 +46,10 @@ def articles() -> list[Article]:
     return render(load_domains())
 
 
-def write_questions(folder: Path | str) -> dict[str, Path]:
-    """Write the shipped MiniWiki's questions to `{split}.jsonl` in `folder`, in NQ-open's format with a few keys more."""
+def write_questions(folder: Path | str, domains: Sequence[Domain] | None = None) -> dict[str, Path]:
+    """Write the questions (by default the shipped ones) to `{split}.jsonl` in `folder`: NQ-open's format, a few keys more."""
     paths = {split: Path(folder) / f"{split}.jsonl" for split in SPLITS}
-    for split, lines in _question_files(load_domains()).items():
+    for split, lines in _question_files(load_domains() if domains is None else domains).items():
         with atomic_path(paths[split]) as temporary:
             temporary.write_bytes(lines)
     return paths

@@ -78,8 +78,9 @@ def tokens(text: str) -> list[str]:
     >>> tokens("Brasília, C++")
     ['brasilia', ',', 'c', '+', '+']
     """
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return re.findall(r"\w+|[^\w\s]", plain.lower())
+    if not text.isascii():
+        text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return re.findall(r"\w+|[^\w\s]", text.lower())
 
 
 @functools.lru_cache(maxsize=1 << 16)
