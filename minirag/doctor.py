@@ -155,7 +155,7 @@ def _devices() -> list[str]:
 
 
 def _openmp() -> list[str]:
-    """The OpenMP runtimes of this process once torch and faiss are loaded. On macOS faiss stays out: that might be the crash."""
+    """The OpenMP runtimes of this process once torch and faiss are loaded. On macOS faiss stays out: it may be the crash."""
     before = os.environ.get("KMP_DUPLICATE_LIB_OK")
     with contextlib.suppress(Exception):
         import threadpoolctl  # sets KMP_DUPLICATE_LIB_OK, which would look like a clash in the next report

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from minirag.corpus.passages import Passage
 from minirag.errors import MiniragError
 from minirag.retrieval.bm25 import BM25Index, words
+from minirag.retrieval.manifest import FORMAT
+from minirag.retrieval.faiss_index import FaissIndex
 from minirag.tasks.metrics import ndcg_at_k
 
 TEXTS = ["red apple", "red red cherry cherry cherry", "green pear"]
@@ -188,10 +190,15 @@ class TestDisk:
     def test_a_foreign_or_missing_folder_is_refused(self, tmp_path):
         with pytest.raises(MiniragError, match="does not exist"):
             BM25Index.load(tmp_path)
-        for foreign in ({"kind": "faiss", "files": {}, "settings": {}}, [1]):
+        for foreign in ({"kind": "bm25"}, [1]):
             (tmp_path / "manifest.json").write_text(json.dumps(foreign))
-            with pytest.raises(MiniragError, match="not 'bm25'"):
+            with pytest.raises(MiniragError, match="is not an index of this version of minirag"):
                 BM25Index.load(tmp_path)
+        index = FaissIndex()
+        index.add(torch.eye(2))
+        index.save(tmp_path / "faiss")
+        with pytest.raises(MiniragError, match="holds 'faiss', not 'bm25'"):
+            BM25Index.load(tmp_path / "faiss")
 
 
 def test_settings_and_k_are_checked():

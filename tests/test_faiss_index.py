@@ -1,6 +1,5 @@
 """The faiss adapter: equal to a product computed in full, whatever the kind; and its files are checked."""
 
-import json
 import math
 
 import numpy as np
@@ -8,7 +7,9 @@ import pytest
 import torch
 
 from minirag.errors import MiniragError
+from minirag.retrieval.bm25 import BM25Index
 from minirag.retrieval.faiss_index import FaissIndex
+from minirag.retrieval.manifest import FORMAT
 
 SMALL_GRAPH = {"links": 16, "ef_construction": 40, "ef_search": 400}
 EXHAUSTIVE = [("flat", {}), ("ivf", {"n_lists": 8, "n_probe": 8}), ("hnsw", SMALL_GRAPH)]
@@ -175,8 +176,8 @@ class TestDisk:
     def test_foreign_and_empty(self, tmp_path):
         with pytest.raises(MiniragError, match="does not exist"):
             FaissIndex.load(tmp_path)
-        (tmp_path / "manifest.json").write_text(json.dumps({"kind": "bm25", "files": {}, "settings": {}}))
+        BM25Index().save(tmp_path / "bm25")
         with pytest.raises(MiniragError, match="holds 'bm25', not 'faiss'"):
-            FaissIndex.load(tmp_path)
+            FaissIndex.load(tmp_path / "bm25")
         with pytest.raises(MiniragError, match="nothing to save"):
             FaissIndex().save(tmp_path / "index")

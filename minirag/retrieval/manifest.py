@@ -1,4 +1,4 @@
-"""The seal on a saved index: `manifest.json` names the kind, its settings, and the SHA-256 of every other file of the folder."""
+"""The seal on a saved index: `manifest.json` names the kind, its settings, and the SHA-256 of every other file in it."""
 
 from pathlib import Path
 from typing import Any
