@@ -6,7 +6,6 @@ scored exactly (`finalists.py`). Beside the float32 vectors, which stay on disk,
 """
 
 from pathlib import Path
-from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from minirag.retrieval import scan
 from minirag.retrieval.disk import read_index, write_index
-from minirag.retrieval.finalists import Candidates, Ids, Scores, check_k
+from minirag.retrieval.finalists import Candidates, Ids, Scores, check_k, no_hits
 from minirag.retrieval.memory import Memory, Rows, as_rows
 from minirag.retrieval.vectors import VectorStore
 
@@ -39,7 +38,7 @@ class ExactIndex:
     def __init__(self, dim: int, in_bytes: bool | None = None) -> None:
         """`in_bytes`: scan in eight bits; None (default): where the processor is fast at it. The result is the same."""
         self.memory = Memory(dim)
-        self.in_bytes = scan.has_fast_bytes() if in_bytes is None else in_bytes
+        self.in_bytes = scan.use_bytes(dim, in_bytes)
         self._coder: scan.Bytes | scan.Floats = scan.Floats()
         self._coded = 0  # rows that have codes
         self._fitted = 0  # rows there were when the centre was taken
@@ -74,7 +73,9 @@ class ExactIndex:
         check_k(k)
         questions = as_rows(queries, self.memory.dim, "questions")  # [B, D]
         self.prepare()
-        parts = [self._search(questions[low : low + QUERIES], k) for low in range(0, max(len(questions), 1), QUERIES)]
+        if not len(questions):
+            return no_hits(k)
+        parts = [self._search(questions[low : low + QUERIES], k) for low in range(0, len(questions), QUERIES)]
         return torch.cat([scores for scores, _ in parts]).float(), torch.cat([ids for _, ids in parts])
 
     def prepare(self) -> None:
@@ -105,9 +106,10 @@ class ExactIndex:
         write_index(folder, "exact", {"in_bytes": self.in_bytes, "fitted": self._fitted}, arrays, self.memory)
 
     @classmethod
-    def load(cls, folder: str | Path, verify: bool = True) -> Self:
+    def load(cls, folder: str | Path, verify: bool = True) -> "ExactIndex":
         """Open a saved index, memory-mapped, after checking the SHA-256 of every file (unless `verify` is False)."""
-        settings, arrays, memory = read_index(folder, "exact", verify)
+        required = {"in_bytes", "fitted", "step", "error", "reach"}
+        settings, arrays, memory = read_index(folder, "exact", required, verify)
         index = cls(memory.dim, settings["in_bytes"])
         index.memory, index._fitted, index._coded = memory, settings["fitted"], len(memory)
         index._step, index._error, index._reach = arrays["step"], arrays["error"], arrays["reach"]
@@ -118,7 +120,7 @@ class ExactIndex:
     def _search(self, questions: Float32[Tensor, "B D"], k: int) -> tuple[Float64[Tensor, "B k"], Ids]:
         probe = self._coder.probe(questions)
         found = Candidates(questions, self.memory, k)
-        step = max(CELLS // max(len(questions), 1) // BLOCK * BLOCK, BLOCK)
+        step = max(CELLS // len(questions) // BLOCK * BLOCK, BLOCK)
         for low in range(0, len(self.memory), step):
             high = min(low + step, len(self.memory))
             rows = self._bytes[low:high] if self.in_bytes else self.memory.rows(low, high)

@@ -23,6 +23,11 @@ def check_k(k: int) -> None:
         raise MiniragError(f"k is {k}; ask for at least one passage")
 
 
+def no_hits(k: int) -> tuple[Scores, Ids]:
+    """The answer to no question at all."""
+    return torch.empty(0, k), torch.empty(0, k, dtype=torch.int64)
+
+
 class Candidates:
     """The rows of which a scan could not say that they lose, and in the end the exact top k of each question among them."""
 
@@ -77,7 +82,7 @@ def _best_of(
 ) -> tuple[Float64[Tensor, "B k"], Ids]:
     batch = len(questions)
     counts = torch.bincount(query, minlength=batch)  # [B]
-    width = max(int(counts.max()), k) if batch else k
+    width = max(int(counts.max()), k)
     if width * batch > TABLE and batch > 1:  # a table would be mostly padding, or too large: halve the batch
         half, cut = batch // 2, int(counts[: batch // 2].sum())
         first = _best_of(questions[:half], memory, query[:cut], row[:cut], upper[:cut], k)
@@ -112,11 +117,15 @@ def _score(
     """Write the float64 inner products of the chosen pairs into `exact`."""
     query, column = chosen.nonzero(as_tuple=True)  # [P]
     row = ids[query, column]  # [P]
-    wide = questions.double()  # [B, D]
     scores = torch.empty(len(query), dtype=torch.float64)  # [P]
     for low in range(0, len(query), PAIRS):
         part = slice(low, low + PAIRS)
-        vectors = memory.take(row[part]).double()  # [P, D]
-        vectors *= wide.index_select(0, query[part])  # the product of two float32 is exact in float64
-        torch.sum(vectors, dim=1, out=scores[part])
+        scores[part] = inner_products(memory.take(row[part]), questions.index_select(0, query[part]))
     exact[query, column] = scores
+
+
+def inner_products(rows: Float32[Tensor, "P D"], questions: Float32[Tensor, "*P D"]) -> Float64[Tensor, " P"]:
+    """Inner product of each row with its question in float64, where a product of two float32 is exact, summed in one order."""
+    wide = rows.double()  # [P, D]
+    wide *= questions.double()
+    return wide.sum(dim=1)

@@ -7,6 +7,7 @@ file. Row positions 0 … N−1 never move; a removed row leaves a gap, so that 
 
 import os
 import tempfile
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -106,8 +107,6 @@ class Memory:
         rows = as_rows(vectors, self.dim)
         if len(rows) != len(ids):
             raise MiniragError(f"replace got {len(ids)} ids but {len(rows)} vectors; give one vector for each id")
-        if len(ids.unique()) != len(ids):
-            raise MiniragError("replace got the same id twice; give each row one vector")
         later = ids >= self._base_rows
         if later.any():
             self._tail.rows[ids[later] - self._base_rows] = rows[later]
@@ -160,6 +159,8 @@ class Memory:
         outside = ids[(ids < 0) | (ids >= len(self))]
         if len(outside):
             raise MiniragError(f"there is no row {int(outside[0])}; the index has rows 0 to {len(self) - 1}")
+        if len(ids.unique()) != len(ids):
+            raise MiniragError("the same id twice in one call; name each row once")
 
 
 class _Spool:
@@ -168,7 +169,8 @@ class _Spool:
     def __init__(self, dim: int) -> None:
         self._dim = dim
         self._count = 0
-        self._file = tempfile.TemporaryFile(prefix="minirag-")  # noqa: SIM115 (it lives as long as the index)
+        self._file = tempfile.TemporaryFile(prefix="minirag-")  # noqa: SIM115 (it lives as long as the spool)
+        weakref.finalize(self, self._file.close)
         self._mapped: Tensor | None = None
 
     @property

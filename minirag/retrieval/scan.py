@@ -25,9 +25,13 @@ from torch import Tensor
 SLACK, TINY = 1e-6, 1e-17
 
 
-def has_fast_bytes() -> bool:
-    """Whether this processor multiplies bytes faster than floats (x86 with VNNI)."""
-    return bool(torch.cpu._is_vnni_supported()) and hasattr(torch, "_int_mm")
+def use_bytes(dim: int, wish: bool | None) -> bool:
+    """Whether to scan bytes: as wished, or else where the processor multiplies them faster than floats (x86 with VNNI).
+
+    Never for a single dimension, where torch's product of bytes is wrong (seen in 2.13).
+    """
+    fast = bool(torch.cpu._is_vnni_supported()) and hasattr(torch, "_int_mm")
+    return dim > 1 and (fast if wish is None else wish)
 
 
 @dataclass(frozen=True)
@@ -102,10 +106,14 @@ class Floats:
 
 
 def product(
-    queries: Int8[Tensor, "B D"] | Float32[Tensor, "B D"], rows: Int8[Tensor, "n D"] | Float32[Tensor, "n D"]
+    queries: Int8[Tensor, "B D"] | Float32[Tensor, "B D"],
+    rows: Int8[Tensor, "n D"] | Float32[Tensor, "n D"],
+    out: Int32[Tensor, "B n"] | Float32[Tensor, "B n"] | None = None,
 ) -> Int32[Tensor, "B n"] | Float32[Tensor, "B n"]:
     """All products of questions and rows: exact in int32 for bytes, rounded for floats."""
-    return torch._int_mm(queries, rows.T) if rows.dtype == torch.int8 else queries @ rows.T
+    if rows.dtype == torch.float32:
+        return torch.mm(queries, rows.T, out=out)
+    return torch._int_mm(queries, rows.T) if out is None else torch._int_mm(queries, rows.T, out=out)
 
 
 def lowest(scores: Int32[Tensor, "*n"] | Float32[Tensor, "*n"]) -> int | float:
