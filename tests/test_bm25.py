@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from minirag.corpus.passages import Passage
 from minirag.errors import MiniragError
 from minirag.retrieval.bm25 import BM25Index, words
-from minirag.retrieval.manifest import FORMAT
 from minirag.retrieval.faiss_index import FaissIndex
 from minirag.tasks.metrics import ndcg_at_k
 

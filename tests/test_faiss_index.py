@@ -9,7 +9,6 @@ import torch
 from minirag.errors import MiniragError
 from minirag.retrieval.bm25 import BM25Index
 from minirag.retrieval.faiss_index import FaissIndex
-from minirag.retrieval.manifest import FORMAT
 
 SMALL_GRAPH = {"links": 16, "ef_construction": 40, "ef_search": 400}
 EXHAUSTIVE = [("flat", {}), ("ivf", {"n_lists": 8, "n_probe": 8}), ("hnsw", SMALL_GRAPH)]

@@ -59,6 +59,8 @@ class Memory:
         self._moved_ids = torch.empty(0, dtype=torch.int64)
         self._moved_to = torch.empty(0, dtype=torch.int64)
         self.alive: Bool[Tensor, " N"] = torch.empty(0, dtype=torch.bool)
+        self.encoder = ""  # fingerprint of the encoder that made the vectors, where the store says so
+        self.passages = ""  # fingerprint of the passages they were made from
 
     def __len__(self) -> int:
         return len(self.alive)
@@ -70,6 +72,7 @@ class Memory:
                 raise MiniragError(f"{vectors.folder} holds {vectors.shape[1]} dimensions, the index has {self.dim}")
             if len(self) == 0:
                 self._base, self._base_rows = vectors, len(vectors)
+                self.encoder, self.passages = vectors.encoder, vectors.passages
                 self.alive = torch.ones(len(vectors), dtype=torch.bool)
                 return
             for block in vectors.batches(65_536):
@@ -130,7 +133,9 @@ class Memory:
             write_json(folder / "memory.json", {"vectors": where, "fingerprint": self._base.fingerprint})
         else:
             blocks = (self.rows(low, min(low + 65_536, len(self))) for low in range(0, len(self), 65_536))
-            store = VectorStore.write(folder / "vectors", blocks, VectorSettings(len(self), self.dim))
+            store = VectorStore.write(
+                folder / "vectors", blocks, VectorSettings(len(self), self.dim, encoder=self.encoder, passages=self.passages)
+            )
             write_json(folder / "memory.json", {"vectors": "vectors", "fingerprint": store.fingerprint})
         np.save(folder / "alive.npy", np.packbits(self.alive.numpy()))
 
