@@ -23,6 +23,7 @@ from minirag.models.checkpoints import to_transformers
 from minirag.retrieval.biencoder import BiEncoder
 
 MAX_LENGTH, PEER_BATCH = 256, 16
+PRODUCT = 4096  # rows and columns of the large product
 PEER = "transformers DPRContextEncoder"
 Encode = Callable[[Sequence[Passage]], Tensor]
 
@@ -40,41 +41,36 @@ def run(
     ours, exact = (BiEncoder(encoder, encoder, tokenizer, max_length=MAX_LENGTH, dtype=dtype) for dtype in ("auto", "float32"))
     precision = ours.precision(encoder)
     peer, fast_peer = _peer(encoder), _peer(encoder).to(precision)
+    square = torch.randn(PRODUCT, PRODUCT).to(precision)
     contenders: dict[str, Encode] = {
         "ours": ours.encode_passages,
         "padded": lambda batch: _encode_as_peers_do(peer, tokenizer, batch, by_length=False),
         "sorted": lambda batch: _encode_as_peers_do(fast_peer, tokenizer, batch, by_length=True),
+        "product": lambda batch: square @ square,
     }
     seconds, vectors = _take_turns(contenders, corpus, rounds)
     few = min(PEER_BATCH, len(corpus))
     exactly = torch.allclose(exact.encode_passages(corpus[:few]), vectors["padded"][:few], atol=1e-4)
     equal = _same(vectors["ours"], vectors["padded"]) and exactly
     operations = sum(needed_operations(encoder.config, len(ids)) for ids in ours.tokenize_passages(corpus))
-    name = str(precision).removeprefix("torch.")
-
-    def row(case: str, mine: float, theirs: float, whose: str, unit: str, equal: bool) -> dict[str, Any]:
-        numbers = {"ours": mine, "peer": theirs, "peer_name": whose, "unit": unit, "ratio": mine / theirs, "equal": equal}
-        return {"case": f"{case}, {len(corpus)} passages"} | numbers
-
     rate = {contender: len(corpus) / each for contender, each in seconds.items()}
-    return [
-        row(f"{name} vs padded to {MAX_LENGTH}, float32", rate["ours"], rate["padded"], PEER, "passages/s", equal),
-        row(
-            f"{name} vs sorted, {name}",
-            rate["ours"],
-            rate["sorted"],
+    gflops = operations / seconds["ours"] / 1e9, 2 * PRODUCT**3 / seconds["product"] / 1e9
+    name = str(precision).removeprefix("torch.")
+    compared = [
+        (f"{name}; peer float32, padded to {MAX_LENGTH}", PEER, "passages/s", rate["ours"], rate["padded"], equal),
+        (
+            f"{name}; peer too, sorted",
             PEER,
             "passages/s",
+            rate["ours"],
+            rate["sorted"],
             _same(vectors["ours"], vectors["sorted"]),
         ),
-        row(
-            "share of peak",
-            operations / seconds["ours"] / 1e9,
-            product_rate(precision) / 1e9,
-            f"torch.mm {name}",
-            "GFLOP/s",
-            equal,
-        ),
+        (f"{name}; share of the machine's peak", f"torch.mm of {PRODUCT}³", "GFLOP/s", *gflops, equal),
+    ]
+    return [
+        {"case": case, "ours": mine, "peer": theirs, "peer_name": whose, "unit": unit, "ratio": mine / theirs, "equal": same}
+        for case, whose, unit, mine, theirs, same in compared
     ]
 
 
@@ -88,12 +84,6 @@ def needed_operations(config: BertConfig, tokens: int) -> int:
     a_token = linear + 2 * tokens * config.dim
     last = 2 * config.dim**2 * tokens + linear - 2 * config.dim**2 + 2 * tokens * config.dim
     return 2 * ((config.layers - 1) * tokens * a_token + last)
-
-
-def product_rate(precision: torch.dtype, size: int = 4096) -> float:
-    """Operations per second of one `size`³ matrix product: the best of five."""
-    a, b = torch.randn(size, size).to(precision), torch.randn(size, size).to(precision)
-    return 2 * size**3 / min(_seconds(lambda: a @ b) for _ in range(5))
 
 
 def _take_turns(
@@ -168,9 +158,3 @@ def _miniwiki(count: int) -> list[Passage]:
     from minirag.corpus.passages import split_articles
 
     return list(islice(split_articles(miniwiki.articles()), count))
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
