@@ -1,0 +1,45 @@
+# Everything starts from here: `make quickstart`, `make test`. Needs Python 3.11 or newer, make, and once a network.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test lint lab notebooks constraints clean
+
+## make the environment, run the main job, say where the report lies
+quickstart: .venv/ready
+	$(BIN)/minirag quickstart
+
+## all tests: lint, types, package, documentation, notebooks
+test: .venv/ready lint
+	$(BIN)/pytest -n 2 --dist loadscope tests
+	$(BIN)/pytest --doctest-modules minirag
+	$(BIN)/pytest -n 2 --dist loadscope --nbval --nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 120 notebooks
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+## open the notebooks
+lab: .venv/ready
+	$(BIN)/jupyter lab notebooks
+
+## run every notebook and keep its outputs, after a change that is meant to change them
+notebooks: .venv/ready
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+	$(BIN)/nbstripout --keep-output --keep-count notebooks/*.ipynb
+
+## pin again what is installed
+constraints: .venv/ready
+	$(BIN)/pip freeze --exclude-editable | grep -v ' @ ' > constraints.txt
+
+# On Linux the plain index serves torch with CUDA, several GB; where a machine wants the CPU build, PyTorch's own index has it:
+#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'minirag needs Python 3.11 or newer; name one: make PYTHON=python3.12')"
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
+	touch .venv/ready
+
+clean:
+	rm -rf .venv runs build dist
