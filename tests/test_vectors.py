@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 
 from minirag.errors import MiniragError
 from minirag.files import sha256_of
-from minirag.retrieval.vectors import VectorSettings, VectorStore, VectorWriter
+from minirag.retrieval.vector_writer import VectorSettings, VectorWriter
+from minirag.retrieval.vectors import VectorStore
 
 N, D, R = 11, 3, 4  # three shards: rows 0–3, 4–7, 8–10
 

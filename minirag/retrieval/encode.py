@@ -8,7 +8,8 @@ from pathlib import Path
 
 from minirag.corpus.store import PassageStore
 from minirag.retrieval.biencoder import BiEncoder
-from minirag.retrieval.vectors import VectorSettings, VectorStore, VectorWriter
+from minirag.retrieval.vector_writer import VectorSettings, VectorWriter
+from minirag.retrieval.vectors import VectorStore
 
 
 def encode_corpus(

@@ -1,8 +1,7 @@
 """Vectors on disk: [N, D] numbers in memory-mapped shards, and a manifest, written last, that vouches for them.
 
-The paper's memory is 21 million vectors of 768 numbers, 64 GB in float32: more than most machines hold, and days of
-encoding. Two things follow. Reading maps the files instead of loading them. Writing goes shard by shard, with a journal, so
-that what a killed run has finished is never computed again:
+The paper's memory is 21 million vectors of 768 numbers, 64 GB in float32: more than most machines hold, so reading maps the
+files instead of loading them. How they are written, also across crashes, is in `vector_writer.py`.
 
     folder/vectors-00000.npy   rows 0 … R−1      (R = shard_rows; the last shard may be shorter)
     folder/vectors-00001.npy   rows R … 2R−1
@@ -17,7 +16,7 @@ import json
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 import numpy as np
 import torch
@@ -25,37 +24,8 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from minirag.errors import MiniragError
-from minirag.files import atomic_folder, atomic_path, fingerprint_of, read_json, sha256_of, write_json
-
-FORMAT = "minirag vectors 1"
-DTYPES = ("float32", "float16")
-Array = np.ndarray | Tensor
-
-
-@dataclasses.dataclass(frozen=True)
-class VectorSettings:
-    """All that decides what a store's files are, before a single vector is computed. Work goes on only under equal settings."""
-
-    rows: int
-    dim: int
-    dtype: str = "float32"
-    shard_rows: int = 65_536
-    encoder: str = ""  # fingerprint of the encoder that computes the vectors
-    passages: str = ""  # fingerprint of the passages they are computed from
-
-    def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise MiniragError(f"vectors cannot be stored as {self.dtype!r}; choose one of {', '.join(DTYPES)}")
-        if self.rows < 0 or self.dim < 1 or self.shard_rows < 1:
-            raise MiniragError(f"{self} is no shape for a vector store; rows must be ≥ 0, dim and shard_rows ≥ 1")
-
-    @property
-    def shards(self) -> int:
-        return -(-self.rows // self.shard_rows)
-
-    def bounds(self, shard: int) -> tuple[int, int]:
-        """First row of a shard, and the row after its last."""
-        return shard * self.shard_rows, min((shard + 1) * self.shard_rows, self.rows)
+from minirag.files import atomic_folder, fingerprint_of, sha256_of
+from minirag.retrieval.vector_writer import FORMAT, Array, VectorSettings, VectorWriter, read_record, shard_path
 
 
 class VectorStore:
@@ -87,7 +57,7 @@ class VectorStore:
             raise MiniragError(
                 f"{folder} is unfinished; run the encoding again with the same settings and it goes on where it stopped"
             )
-        settings, checksums = _read_record(folder / "manifest.json")
+        settings, checksums = read_record(folder / "manifest.json")
         if len(checksums) != settings.shards:
             raise MiniragError(
                 f"{folder}/manifest.json lists {len(checksums)} of {settings.shards} shards; write the vectors again"
@@ -95,9 +65,9 @@ class VectorStore:
         shards = [_map_shard(folder, settings, i) for i in range(settings.shards)]
         if verify:
             for i, checksum in enumerate(checksums):
-                if sha256_of(_shard_path(folder, i)) != checksum:
+                if sha256_of(shard_path(folder, i)) != checksum:
                     raise MiniragError(
-                        f"{_shard_path(folder, i)} differs from its checksum; write the vectors again to mend this shard"
+                        f"{shard_path(folder, i)} differs from its checksum; write the vectors again to mend this shard"
                     )
         record = json.dumps(dataclasses.asdict(settings), sort_keys=True)
         return cls(folder, settings, shards, fingerprint_of(FORMAT, record, *checksums))
@@ -177,108 +147,8 @@ class VectorStore:
             yield self[start : start + rows]
 
 
-class VectorWriter:
-    """Write a store shard by shard; opened again on the same folder after a crash, it goes on after the last good shard.
-
-    `next_shard` says where to go on: shards before it are on disk with the right checksums. A shard that was damaged since,
-    also in a finished store, is written again together with those after it.
-    Raises `MiniragError` if the folder holds vectors of another encoder, corpus, shape, dtype or shard size, or foreign files.
-    """
-
-    def __init__(self, folder: str | Path, settings: VectorSettings) -> None:
-        self.folder, self.settings = Path(folder), settings
-        self._checksums: list[str] = []
-        self.folder.mkdir(parents=True, exist_ok=True)
-        records = [path for name in ("manifest.json", "partial.json") if (path := self.folder / name).exists()]
-        if records:
-            self._resume(records[0])
-        elif foreign := [path.name for path in self.folder.iterdir() if not path.name.startswith(".")]:
-            raise MiniragError(f"{self.folder} holds {foreign[0]} but no vectors begun by minirag; choose an empty folder")
-        for leftover in self.folder.glob(".*.tmp"):  # of a run that was killed in the middle of a file
-            leftover.unlink()
-        self._write_record("partial.json")
-        (self.folder / "manifest.json").unlink(missing_ok=True)  # until `finish`, which costs nothing if nothing was missing
-
-    @property
-    def next_shard(self) -> int:
-        return len(self._checksums)
-
-    def append(self, vectors: Array) -> None:
-        """Write the next shard, whole or not at all: `[shard_rows, D]`, or what remains for the last."""
-        first, last = self.settings.bounds(self.next_shard)
-        array = np.asarray(vectors.detach().cpu() if isinstance(vectors, Tensor) else vectors)
-        if array.shape != (max(last - first, 0), self.settings.dim) or first >= last:
-            raise MiniragError(
-                f"shard {self.next_shard} of {self.folder} got vectors of shape {array.shape} where rows {first} to {last} of "
-                f"dimension {self.settings.dim} belong; give exactly the {self.settings.rows} rows that were announced"
-            )
-        with np.errstate(over="ignore"):  # what overflows float16 becomes inf, and is refused as such
-            array = array.astype(self.settings.dtype, copy=False)
-        if not np.isfinite(array).all():
-            row = first + int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
-            raise MiniragError(
-                f"vector {row} holds NaN or infinity as {self.settings.dtype}; check the encoder, or store float32"
-            )
-        path = _shard_path(self.folder, self.next_shard)
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
-        self._checksums.append(sha256_of(path))
-        self._write_record("partial.json")
-
-    def finish(self) -> None:
-        """Write the manifest, which makes the store one that can be opened."""
-        if self.next_shard != self.settings.shards:
-            raise MiniragError(
-                f"{self.folder} has {self.next_shard} of {self.settings.shards} shards; give all rows before finishing"
-            )
-        self._write_record("manifest.json")
-        (self.folder / "partial.json").unlink()
-
-    def _resume(self, record: Path) -> None:
-        settings, checksums = _read_record(record)
-        for field in dataclasses.fields(VectorSettings):
-            old, new = getattr(settings, field.name), getattr(self.settings, field.name)
-            if old != new:
-                raise MiniragError(
-                    f"{self.folder} was begun with {field.name} = {old!r}, not {new!r}, and vectors of two kinds do not mix; "
-                    "use the same settings, or another folder"
-                )
-        for i, checksum in enumerate(checksums):
-            path = _shard_path(self.folder, i)
-            if not path.exists() or sha256_of(path) != checksum:
-                break
-            self._checksums.append(checksum)
-
-    def _write_record(self, name: str) -> None:
-        fields: dict[str, Any] = {"format": FORMAT, **dataclasses.asdict(self.settings), "sha256": self._checksums}
-        write_json(self.folder / name, fields)
-
-
-def _shard_path(folder: Path, shard: int) -> Path:
-    return folder / f"vectors-{shard:05d}.npy"
-
-
-def _read_record(path: Path) -> tuple[VectorSettings, list[str]]:
-    fields = read_json(path)
-    try:
-        if fields.pop("format") != FORMAT:
-            raise ValueError
-        checksums = [str(checksum) for checksum in fields.pop("sha256")]
-        kinds = {
-            field.name: type(field.default) if field.name not in ("rows", "dim") else int
-            for field in dataclasses.fields(VectorSettings)
-        }
-        if {name: type(value) for name, value in fields.items()} != kinds:
-            raise ValueError
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise MiniragError(
-            f"{path} is not a record of {FORMAT!r}; it is damaged or of another version, so write the vectors again"
-        ) from None
-    return VectorSettings(**fields), checksums
-
-
 def _map_shard(folder: Path, settings: VectorSettings, shard: int) -> Tensor:
-    path, (first, last) = _shard_path(folder, shard), settings.bounds(shard)
+    path, (first, last) = shard_path(folder, shard), settings.bounds(shard)
     try:
         array = np.load(path, mmap_mode="c", allow_pickle=False)  # copy-on-write, as torch has no read-only tensors
         size = array.offset + array.nbytes
