@@ -1,6 +1,7 @@
 """Indexes on disk: the same answers after loading, and every altered, truncated, missing or foreign file refused."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,11 @@ def build(kind: str, vectors: torch.Tensor | VectorStore, in_bytes: bool = True)
         index.train(vectors)
     index.add(vectors)
     return index
+
+
+def load(index: ExactIndex | IVFIndex, folder: Path, complaint: str) -> None:
+    type(index).load(folder)
+    pytest.fail(complaint)
 
 
 kinds = pytest.mark.parametrize("kind", ["exact", "ivf"])
@@ -82,10 +88,8 @@ def test_every_file_is_vouched_for(tmp_path: Path, kind: str) -> None:
             if path.name == "manifest.json" and how == "flipped":
                 continue  # a manifest is text: see below
             path.write_bytes(content)
-            with pytest.raises(MiniragError) as caught:
-                type(index).load(folder)
-                pytest.fail(f"{path.name}, {how}, was accepted")
-            assert str(folder) in str(caught.value), (path.name, how)
+            with pytest.raises(MiniragError, match=re.escape(str(folder))):
+                load(index, folder, f"{path.name}, {how}, was accepted")
         path.unlink()
         with pytest.raises(MiniragError):
             type(index).load(folder)
@@ -99,7 +103,7 @@ def test_without_checksums_a_truncated_array_is_still_refused(tmp_path: Path, ki
     index.save(tmp_path / "index")
     path = next((tmp_path / "index").glob("reach.npy"))
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(MiniragError, match="incomplete or damaged|missing or not"):
+    with pytest.raises(MiniragError, match=r"incomplete or damaged|missing or not"):
         type(index).load(tmp_path / "index", verify=False)
 
 
@@ -119,7 +123,7 @@ def test_another_kind_or_another_program_is_refused(tmp_path: Path) -> None:
 def test_pickled_arrays_are_never_opened(tmp_path: Path) -> None:
     build("exact", torch.randn(ROWS, DIM)).save(tmp_path / "index")
     np.save(tmp_path / "index" / "reach.npy", np.array([{"code": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(MiniragError, match="incomplete or damaged|missing or not"):
+    with pytest.raises(MiniragError, match=r"incomplete or damaged|missing or not"):
         ExactIndex.load(tmp_path / "index", verify=False)
 
 

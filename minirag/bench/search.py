@@ -72,7 +72,7 @@ def rows(
         step(f"exact in float32, batch {batch}")
         found.append(_exact_row(floats, flat, queries[:batch], truth, vectors, repeats))
     step("k-means")
-    ivf, peer = _ivf_indexes(vectors, min(LISTS, n), seed)
+    ivf, peer = _ivf_indexes(vectors, max(1, min(LISTS, n // 64)), seed)
     for batch in batches:
         step(f"IVF, batch {batch}")
         found.append(_ivf_row(ivf, peer, queries[:batch], vectors, repeats))

@@ -1,0 +1,43 @@
+"""Benchmarks in miniature: the rows' form, that `equal` can fail, and that turns are fair."""
+
+import torch
+
+from minirag.bench import search
+from minirag.bench.turns import seconds_row, take_turns
+
+
+def test_search_rows_have_the_form_that_outsiders_read() -> None:
+    rows = search.rows(n=600, dim=16, batches=(1, 12), repeats=1, hnsw_rows=200, progress=False)
+    assert len(rows) == 1 + 3 * 2 + 1
+    for row in rows:
+        assert row.keys() == {"case", "ours", "peer", "peer_name", "unit", "ratio", "equal"}
+        assert row["ours"] >= 0
+        assert row["peer_name"].startswith("faiss")
+    assert all(row["equal"] for row in rows[:-1])
+
+
+def test_equal_sees_a_wrong_id_a_wrong_score_and_forgives_a_tie() -> None:
+    vectors, queries = torch.randn(300, 8), torch.randn(4, 8)
+    vectors[[3, 7]] = vectors[3] * 10
+    queries[0] = vectors[3]  # its first two places are a tie
+    truth = search._brute_force(vectors, queries)
+    scores, ids = truth[0][:, : search.K].float(), truth[1][:, : search.K]
+    assert search._equal((scores, ids), truth, queries, vectors)
+    swapped = ids.clone()
+    swapped[0, :2] = swapped[0, [1, 0]]
+    assert search._equal((scores, swapped), truth, queries, vectors)
+    wrong = ids.clone()
+    wrong[1, 0] = wrong[1, 1]
+    assert not search._equal((scores, wrong), truth, queries, vectors)
+    assert not search._equal((scores + 1e-3, ids), truth, queries, vectors)
+
+
+def test_turns_alternate_and_the_warm_up_is_not_counted(monkeypatch) -> None:
+    order = []
+    clock = iter(map(float, range(1_000)))
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    seconds, results = take_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=3)
+    assert order == ["a", "b"] * 4
+    assert seconds == {"a": 1, "b": 1}
+    assert results == {"a": None, "b": None}
+    assert seconds_row("case", ours=2.0, peer=6.0, peer_name="peer", equal=True)["ratio"] == 3.0
