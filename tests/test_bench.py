@@ -27,9 +27,9 @@ def test_equal_sees_a_wrong_id_a_wrong_score_and_forgives_a_tie() -> None:
     swapped[0, :2] = swapped[0, [1, 0]]
     assert search._equal((scores, swapped), truth, queries, vectors)
     wrong = ids.clone()
-    wrong[1, 0] = wrong[1, 1]
+    wrong[1, 5] = wrong[1, 6]
     assert not search._equal((scores, wrong), truth, queries, vectors)
-    assert not search._equal((scores + 1e-3, ids), truth, queries, vectors)
+    assert not search._equal((scores + 0.1, ids), truth, queries, vectors)
 
 
 def test_turns_alternate_and_the_warm_up_is_not_counted(monkeypatch) -> None:
