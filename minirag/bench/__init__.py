@@ -1,1 +1,25 @@
 """Side by side with the peers, in one run, on the same input."""
+
+from typing import Any
+
+from minirag import doctor
+from minirag.errors import MiniragError
+
+
+def run(name: str, progress: bool = True, **options: Any) -> dict[str, Any]:
+    """The bench `name`, "search" or "encode", with `options` of its module, and the machine it ran on.
+
+    Every row holds `case`, `ours`, `peer`, `peer_name`, `unit`, `ratio` (how many times faster than the peer) and `equal`
+    (whether the results are the same).
+    """
+    if name == "search":
+        from minirag.bench import search
+
+        rows = search.rows(progress=progress, **options)
+    elif name == "encode":
+        from minirag.bench import encode
+
+        rows = encode.run(**options)
+    else:
+        raise MiniragError(f"there is no bench '{name}'; choose search or encode")
+    return {"machine": doctor.machine(), "rows": rows}

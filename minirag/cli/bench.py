@@ -1,0 +1,90 @@
+"""`minirag bench search` and `minirag bench encode`: ours beside its peers, in one run, on this machine."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from minirag.cli.common import Commands, command, json_option, positive, quiet_option
+
+SEARCH = """
+minirag bench search
+minirag bench search --rows 20000 --batches 1,64 --repeats 3 --json > search.json
+"""
+ENCODE = """
+minirag bench encode
+minirag bench encode --passages runs/passages --count 64 --json > encode.json
+"""
+
+
+def declare(commands: Commands) -> None:
+    group = commands.add_parser("bench", help="measure against faiss and transformers", description="Benches: search, encode.")
+    benches = group.add_subparsers(metavar="BENCH", required=True)
+    parser = command(benches, "search", "exact and IVF search beside faiss at its best setting", SEARCH, run_search)
+    parser.add_argument("--rows", type=positive, default=200_000, help="vectors (default: %(default)s)")
+    parser.add_argument("--dim", type=positive, default=768, help="their dimension (default: %(default)s)")
+    parser.add_argument(
+        "--batches",
+        type=positives,
+        default=(1, 8, 64, 512, 4096),
+        metavar="N,N,…",
+        help="questions searched together (default: 1,8,64,512,4096)",
+    )
+    parser.add_argument("--repeats", type=positive, default=5, help="rounds, of which the median counts (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random vectors (default: %(default)s)")
+    json_option(parser)
+    quiet_option(parser)
+    parser = command(benches, "encode", "passages per second beside transformers, and the machine's peak", ENCODE, run_encode)
+    parser.add_argument("--passages", type=Path, help="folder written by `minirag passages` (default: MiniWiki)")
+    parser.add_argument("--count", type=positive, default=32, help="passages to encode (default: %(default)s)")
+    parser.add_argument("--rounds", type=positive, default=3, help="rounds, of which the median counts (default: %(default)s)")
+    json_option(parser)
+    quiet_option(parser)
+
+
+def positives(text: str) -> tuple[int, ...]:
+    """Whole numbers parted by commas.
+
+    >>> positives("1,8,64")
+    (1, 8, 64)
+    """
+    return tuple(positive(part) for part in text.split(","))
+
+
+def run_search(arguments: argparse.Namespace) -> None:
+    sizes = {name: getattr(arguments, name) for name in ("dim", "batches", "repeats", "seed")}
+    _bench("search", arguments, n=arguments.rows, **sizes)
+
+
+def run_encode(arguments: argparse.Namespace) -> None:
+    passages = None
+    if arguments.passages is not None:
+        from minirag.corpus.store import PassageStore
+
+        passages = PassageStore.open(arguments.passages)[: arguments.count]
+    _bench("encode", arguments, passages=passages, count=arguments.count, rounds=arguments.rounds)
+
+
+def _bench(name: str, arguments: argparse.Namespace, **options: Any) -> None:
+    from minirag import bench
+
+    result = bench.run(name, not arguments.quiet, **options)
+    print(json.dumps(result) if arguments.json else _text(result))
+
+
+def _text(result: dict[str, Any]) -> str:
+    """The machine in a line, then a column for every key of a row."""
+    machine, rows = result["machine"], result["rows"]
+    lines = [f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, torch {machine['torch']}", ""]
+    names = ("case", "ours", "peer", "unit", "ratio", "equal", "peer_name")
+    cells = [list(names), *([_cell(row[name]) for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        lines + ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "-"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

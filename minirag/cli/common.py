@@ -1,0 +1,124 @@
+"""What the commands share: how one is declared, how its results are shown, and how encoders and indexes are opened."""
+
+import argparse
+import json
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from minirag.errors import MiniragError
+
+Commands = argparse._SubParsersAction  # what `add_subparsers` returns has no public name
+KINDS = ("exact", "ivf", "faiss-flat", "faiss-ivf", "faiss-hnsw", "bm25")
+
+
+def command(
+    commands: Commands,
+    name: str,
+    purpose: str,
+    examples: str,
+    run: Callable[[argparse.Namespace], None],
+    resumes: bool = False,
+) -> argparse.ArgumentParser:
+    """Declare one command: its purpose in a line, its examples, and what it runs. `resumes`: run again, it goes on."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=purpose,
+        description=f"{purpose[0].upper()}{purpose[1:]}.",
+        epilog="examples:\n" + "\n".join(f"  {line}" for line in examples.strip().splitlines()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run, resumes=resumes, usage_error=parser.error)
+    return parser
+
+
+def json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def quiet_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quiet", action="store_true", help="no progress bars (they go to standard error)")
+
+
+def positive(text: str) -> int:
+    """The type of options that count something.
+
+    >>> positive("12")
+    12
+    """
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def show(value: dict[str, Any], text: str, as_json: bool) -> None:
+    """Print one of both. JSON in ASCII, which no terminal or pipe can spoil."""
+    print(json.dumps(value) if as_json else text)
+
+
+def table(facts: dict[str, Any]) -> str:
+    """Names and values in two columns; whole numbers with separators, what is not known as "unknown".
+
+    >>> print(table({"rows": 3846, "dim": None}))
+    rows  3,846
+    dim   unknown
+    """
+    width = max(map(len, facts)) + 2
+    return "\n".join(f"{name:{width}}{_shown(value)}" for name, value in facts.items())
+
+
+def printable(text: str) -> str:
+    """One line of text from anywhere, without the control characters that could steer a terminal.
+
+    >>> printable("Bern\\x1b[2J is\\na city")
+    'Bern[2J is a city'
+    """
+    return "".join(character for character in " ".join(text.split()) if unicodedata.category(character) != "Cc")
+
+
+def open_encoder(name: str) -> Any:
+    """The `BiEncoder` behind `--encoder`: "minilm", a folder or hub name, or two for a pair, parted by a comma."""
+    from minirag.retrieval import pretrained
+
+    if name == "minilm":
+        return pretrained.minilm()
+    questions, comma, passages = name.partition(",")
+    return pretrained.from_pretrained(questions, passages if comma else None)
+
+
+def index_kind(manifest: dict[str, Any]) -> str:
+    """The kind of a saved index as `index build --kind` names it."""
+    kind = manifest["kind"]
+    return f"faiss-{manifest['settings'].get('kind')}" if kind == "faiss" else kind
+
+
+def open_index(folder: Path, verify: bool) -> Any:
+    """A saved index of any kind. Those of faiss and bm25 are read whole and are always verified."""
+    from minirag.retrieval.manifest import read_manifest
+
+    kind = read_manifest(folder)["kind"]
+    if kind == "exact":
+        from minirag.retrieval.exact import ExactIndex
+
+        return ExactIndex.load(folder, verify)
+    if kind == "ivf":
+        from minirag.retrieval.ivf import IVFIndex
+
+        return IVFIndex.load(folder, verify)
+    if kind == "bm25":
+        from minirag.retrieval.bm25 import BM25Index
+
+        return BM25Index.load(folder)
+    if kind == "faiss":
+        from minirag.retrieval.faiss_index import FaissIndex
+
+        return FaissIndex.load(folder)
+    raise MiniragError(f"{folder} holds an index of kind '{kind}', which this version of minirag does not know; update it")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "unknown" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,170 @@
+"""`minirag index build` and `minirag index info`: vectors, or for BM25 words, become something that can be searched."""
+
+import argparse
+import math
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from minirag.cli.common import (
+    KINDS,
+    Commands,
+    command,
+    index_kind,
+    json_option,
+    open_index,
+    positive,
+    quiet_option,
+    show,
+    table,
+)
+from minirag.errors import MiniragError
+
+BUILD = """
+minirag index build --vectors runs/vectors --kind exact --out runs/exact
+minirag index build --vectors runs/vectors --kind ivf --lists 512 --probe 16 --out runs/ivf
+minirag index build --passages runs/passages --kind bm25 --out runs/bm25
+"""
+INFO = """
+minirag index info runs/ivf
+minirag index info runs/ivf --verify --json
+"""
+PROBE, BATCH = 16, 65_536
+SAMPLE = 256  # training vectors for each list
+
+
+def declare(commands: Commands) -> None:
+    group = commands.add_parser("index", help="build an index, or say what one holds", description="Indexes: build, info.")
+    actions = group.add_subparsers(metavar="ACTION", required=True)
+    parser = command(actions, "build", "build an index over vectors, or over words", BUILD, run_build)
+    parser.add_argument("--kind", choices=KINDS, default="exact", help="which index (default: %(default)s)")
+    parser.add_argument("--vectors", type=Path, help="folder written by `minirag encode`; for every kind but bm25")
+    parser.add_argument("--passages", type=Path, help="folder written by `minirag passages`; for bm25")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the index; an older index is replaced")
+    parser.add_argument("--lists", type=positive, metavar="N", help="lists of an IVF (default: the square root of the rows)")
+    parser.add_argument(
+        "--probe",
+        type=positive,
+        metavar="N",
+        help=f"lists a search looks into, unless it says otherwise (default: {PROBE})",
+    )
+    json_option(parser)
+    quiet_option(parser)
+    parser = command(actions, "info", "say what an index holds", INFO, run_info)
+    parser.add_argument("index", type=Path, metavar="DIR", help="folder written by `minirag index build`")
+    parser.add_argument("--verify", action="store_true", help="compare every file, and the vectors, with their checksums")
+    json_option(parser)
+
+
+def run_build(arguments: argparse.Namespace) -> None:
+    source, other = ("passages", "vectors") if arguments.kind == "bm25" else ("vectors", "passages")
+    if getattr(arguments, source) is None or getattr(arguments, other) is not None:
+        arguments.usage_error(f"an index of kind {arguments.kind} is built from --{source}, not from --{other}")
+    if not arguments.kind.endswith("ivf") and (arguments.lists or arguments.probe):
+        arguments.usage_error(f"--lists and --probe belong to ivf and faiss-ivf, not to {arguments.kind}")
+    _refuse_other_content(arguments.out, getattr(arguments, source))
+    start = time.perf_counter()
+    index = _built(arguments)
+    index.save(arguments.out)
+    seconds = time.perf_counter() - start
+    result = {"folder": str(arguments.out), "kind": arguments.kind, "rows": len(index), "seconds": round(seconds, 3)}
+    show(result, f"{arguments.out}: {arguments.kind} over {len(index):,} rows, built in {seconds:.1f} s", arguments.json)
+
+
+def run_info(arguments: argparse.Namespace) -> None:
+    from minirag.files import read_json
+    from minirag.retrieval.manifest import NAME, read_manifest
+
+    folder: Path = arguments.index
+    manifest = read_manifest(folder)
+    sizes = {name: _size(folder / name) for name in sorted([*manifest["files"], NAME])}
+    settings = {name: value for name, value in manifest["settings"].items() if name not in ("rows", "dim", "kind", "passages")}
+    found: dict[str, Any] = {
+        "kind": index_kind(manifest),
+        "rows": manifest["settings"].get("rows", manifest["settings"].get("passages")),
+        "dim": manifest["settings"].get("dim"),
+    }
+    if "memory.json" in sizes:
+        settings["vectors"] = str((folder / read_json(folder / "memory.json")["vectors"]).resolve())
+    if arguments.verify:
+        open_index(folder, verify=True)
+    checksums = "agree" if arguments.verify else "not compared (--verify compares them)"
+    files = {f"  {name}": f"{size:,} bytes" for name, size in sizes.items()}
+    text = "\n".join([table({**found, **settings, "checksums": checksums}), "files", table(files)])
+    show({**found, "settings": settings, "files": sizes, "verified": arguments.verify}, text, arguments.json)
+
+
+def _built(arguments: argparse.Namespace) -> Any:
+    if arguments.kind == "bm25":
+        return _built_bm25(arguments.passages, arguments.quiet)
+    from minirag.retrieval.vectors import VectorStore
+
+    store = VectorStore.open(arguments.vectors)
+    lists = min(arguments.lists or round(math.sqrt(len(store))) or 1, max(len(store), 1))
+    probe = arguments.probe or PROBE
+    if arguments.kind.startswith("faiss-"):
+        return _built_faiss(arguments.kind.removeprefix("faiss-"), store, lists, probe, arguments.quiet)
+    if arguments.kind == "exact":
+        from minirag.retrieval.exact import ExactIndex
+
+        exact = ExactIndex(store.shape[1])
+        exact.add(store)
+        return exact
+    from minirag.retrieval.ivf import IVFIndex
+
+    ivf = IVFIndex(store.shape[1], lists, probe)
+    ivf.train(store, progress=not arguments.quiet)
+    ivf.add(store)
+    return ivf
+
+
+def _built_bm25(folder: Path, quiet: bool) -> Any:
+    from minirag.corpus.store import PassageStore
+    from minirag.retrieval.bm25 import BM25Index
+
+    passages, index = PassageStore.open(folder), BM25Index()
+    for batch in _progress(passages.batches(BATCH), len(passages), quiet):
+        index.add(batch)
+    return index
+
+
+def _built_faiss(kind: str, store: Any, lists: int, probe: int, quiet: bool) -> Any:
+    import torch
+
+    from minirag.retrieval.faiss_index import FaissIndex
+
+    index = FaissIndex(kind, n_lists=lists, n_probe=probe)
+    # The cells are learnt from a sample; a graph has to know the longest of all vectors before the first is added.
+    sample = torch.randperm(len(store), generator=torch.Generator().manual_seed(0))[: lists * SAMPLE].sort().values
+    index.train(store[:] if kind == "hnsw" else store.take(sample))
+    for batch in _progress(store.batches(BATCH), len(store), quiet):
+        index.add(batch)
+    return index
+
+
+def _progress(batches: Iterable[Any], rows: int, quiet: bool) -> Iterable[Any]:
+    from tqdm.auto import tqdm
+
+    return tqdm(batches, desc="index", unit="batch", total=-(-rows // BATCH), disable=quiet)
+
+
+def _refuse_other_content(out: Path, source: Path) -> None:
+    """Saving replaces the whole folder, so it must be an index and nothing else, or empty, or absent."""
+    from minirag.retrieval.manifest import NAME, read_manifest
+
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    try:
+        own = {NAME, "vectors", *read_manifest(out)["files"]}
+    except (MiniragError, OSError):
+        own = set()
+    inside = source.resolve().is_relative_to(out.resolve())
+    if inside or not own or any(path.name not in own for path in out.iterdir()):
+        raise MiniragError(f"{out} holds something other than an index and is left as it is; choose another folder for --out")
+
+
+def _size(path: Path) -> int:
+    if not path.is_file():
+        raise MiniragError(f"{path} is missing though the index lists it; build the index again")
+    return path.stat().st_size

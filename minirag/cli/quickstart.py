@@ -1,0 +1,26 @@
+"""`minirag quickstart`: the main job, from the shipped encyclopedia to a report."""
+
+import argparse
+from pathlib import Path
+
+from minirag.cli.common import Commands, command, quiet_option
+
+EXAMPLES = """
+minirag quickstart
+minirag quickstart --folder /tmp/first-look
+"""
+
+
+def declare(commands: Commands) -> None:
+    parser = command(commands, "quickstart", "run the whole way on what ships, and write a report", EXAMPLES, run)
+    parser.add_argument(
+        "--folder", type=Path, default=Path("runs/quickstart"), help="where everything is written (default: %(default)s)"
+    )
+    quiet_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from minirag.evaluation.quickstart import quickstart
+
+    report = quickstart(arguments.folder, progress=not arguments.quiet)
+    print(f"the report lies at {report}")
