@@ -10,7 +10,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
+from unittest.mock import create_autospec
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ import torch
 from minirag import cli
 from minirag.cli.common import KINDS, open_index
 from minirag.cli.passages import guess_format
+from minirag.corpus.store import PassageStore
 from minirag.errors import MiniragError
 
 ARTICLES = [
@@ -146,8 +147,6 @@ def test_passages_are_cut_and_counted(home, run, tmp_path) -> None:
 
 
 def test_words_and_tail_reach_the_splitter(home, run, tmp_path) -> None:
-    from minirag.corpus.store import PassageStore
-
     run("passages", home / "own.jsonl", "--words", 6, "--out", tmp_path / "wrap")
     assert PassageStore.open(tmp_path / "wrap")[1].text == "in old mountains. Red panda The"
     assert PassageStore.open(home / "passages")[1].text == "in old mountains."
@@ -224,6 +223,13 @@ def test_an_ivf_has_about_the_square_root_of_its_rows_as_lists(home, run, tmp_pa
     assert open_index(tmp_path / "i", verify=True).n_lists == 3  # of 7 rows
 
 
+@pytest.mark.parametrize("kind", ["ivf", "faiss-ivf"])
+def test_more_lists_than_rows_is_a_warning(home, run, tmp_path, kind) -> None:
+    with pytest.warns(UserWarning, match="lists|cells"):
+        run("index", "build", "--vectors", home / "vectors", "--kind", kind, "--lists", 9, "--out", tmp_path / "i", "--quiet")
+    assert run("index", "info", tmp_path / "i", "--verify")
+
+
 def test_building_again_replaces_an_index(home, run, tmp_path) -> None:
     out = tmp_path / "i"
     for kind in ("ivf", "exact"):
@@ -280,7 +286,10 @@ def test_what_names_and_first_bytes_tell(tmp_path, file, text, format) -> None:
     assert guess_format(tmp_path / file) == format
 
 
-@pytest.mark.parametrize(("file", "text"), [("notes.txt", "hello"), ("own.json", "[]"), ("own.jsonl", "[1]"), ("empty", "")])
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("notes.txt", "hello"), ("own.json", "[]"), ("own.jsonl", "[1]"), ("empty", ""), ("code.jsonl", '{"text": "[[a]]"}')],
+)
 def test_an_unclear_format_has_to_be_said(tmp_path, fails, file, text) -> None:
     (tmp_path / file).write_text(text)
     assert "--format" in fails("passages", tmp_path / file, "--out", tmp_path / "p")
@@ -369,30 +378,31 @@ ROW = {"case": "batch 1", "ours": 0.5, "peer": 1.0, "peer_name": "faiss", "unit"
 def test_bench_prints_one_object_or_a_table(run, monkeypatch) -> None:
     from minirag.bench import search
 
-    asked = {}
-    monkeypatch.setattr(search, "rows", lambda **options: asked.update(options) or [ROW, {**ROW, "equal": False}])
+    rows = create_autospec(search.rows, return_value=[ROW, {**ROW, "equal": False}])
+    monkeypatch.setattr(search, "rows", rows)
     found = run(
         "bench", "search", "--rows", 300, "--dim", 8, "--batches", "1,4", "--repeats", 2, "--seed", 5, "--json", "--quiet"
     )
-    assert asked == {"n": 300, "dim": 8, "batches": (1, 4), "repeats": 2, "seed": 5, "progress": False}
+    rows.assert_called_once_with(n=300, dim=8, batches=(1, 4), repeats=2, seed=5, progress=False)
     assert set(found) == {"machine", "rows"}
     assert found["rows"][0] == ROW
     header, first, second = run("bench", "search").splitlines()[2:]
     assert header.split() == ["case", "ours", "peer", "unit", "ratio", "equal", "peer_name"]
     assert first.split()[2:] == ["0.5", "1", "s", "2", "yes", "faiss"]
     assert second.split()[6] == "no"
-    assert asked["n"] == 200_000
-    assert asked["batches"] == (1, 8, 64, 512, 4096)
+    rows.assert_called_with(n=200_000, dim=768, batches=(1, 8, 64, 512, 4096), repeats=5, seed=0, progress=True)
 
 
 def test_bench_encode_takes_passages_from_a_store(home, run, monkeypatch) -> None:
     from minirag.bench import encode
 
-    asked = {}
-    monkeypatch.setattr(encode, "run", lambda **options: asked.update(options) or [ROW])
+    rows = create_autospec(encode.run, return_value=[ROW])
+    monkeypatch.setattr(encode, "run", rows)
     run("bench", "encode", "--passages", home / "passages", "--count", 2, "--rounds", 1)
-    assert [passage.title for passage in asked.pop("passages")] == ["Red panda", "Red panda"]
-    assert asked == {"count": 2, "rounds": 1}
+    first_two = PassageStore.open(home / "passages")[:2]
+    rows.assert_called_once_with(passages=first_two, count=2, rounds=1)
+    run("bench", "encode")
+    rows.assert_called_with(passages=None, count=32, rounds=3)
 
 
 def test_search_bench_runs_for_real_on_something_small(run) -> None:
@@ -410,11 +420,12 @@ def test_there_is_no_third_bench() -> None:
 
 
 def test_quickstart_says_where_the_report_lies(run, monkeypatch, tmp_path) -> None:
-    def quickstart(folder: Path, progress: bool) -> Path:
-        return folder / f"report-{progress}.html"
+    from minirag.evaluation import quickstart
 
-    monkeypatch.setitem(sys.modules, "minirag.evaluation.quickstart", SimpleNamespace(quickstart=quickstart))
-    assert run("quickstart", "--folder", tmp_path, "--quiet") == f"the report lies at {tmp_path}/report-False.html\n"
+    main_job = create_autospec(quickstart.quickstart, return_value=tmp_path / "report.html")
+    monkeypatch.setattr(quickstart, "quickstart", main_job)
+    assert run("quickstart", "--folder", tmp_path, "--quiet") == f"the report lies at {tmp_path / 'report.html'}\n"
+    main_job.assert_called_once_with(tmp_path, progress=False, command=f"minirag quickstart --folder {tmp_path}")
 
 
 # --- errors ------------------------------------------------------------------------------------------------------------------
@@ -510,8 +521,6 @@ def test_an_error_of_the_system_is_a_sentence_too(home, fails, tmp_path) -> None
 
 @pytest.mark.parametrize(("stage", "promise"), [("encode", "goes on where it stopped"), ("bm25", "nothing is left half done")])
 def test_ctrl_c_says_what_running_again_does(home, capsys, monkeypatch, tmp_path, stage, promise) -> None:
-    from minirag.corpus.store import PassageStore
-
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 

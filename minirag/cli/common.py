@@ -59,14 +59,15 @@ def show(value: dict[str, Any], text: str, as_json: bool) -> None:
 
 
 def table(facts: dict[str, Any]) -> str:
-    """Names and values in two columns; whole numbers with separators, what is not known as "unknown".
+    """Names and values in two columns, whole numbers with separators; what is None is left out.
 
-    >>> print(table({"rows": 3846, "dim": None}))
-    rows  3,846
-    dim   unknown
+    >>> print(table({"rows": 3846, "spherical": True, "dim": None}))
+    rows       3,846
+    spherical  yes
     """
-    width = max(map(len, facts)) + 2
-    return "\n".join(f"{name:{width}}{_shown(value)}" for name, value in facts.items())
+    known = {name: value for name, value in facts.items() if value is not None}
+    width = max(map(len, known)) + 2
+    return "\n".join(f"{name:{width}}{_shown(value)}" for name, value in known.items())
 
 
 def printable(text: str) -> str:
@@ -121,4 +122,4 @@ def open_index(folder: Path, verify: bool) -> Any:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "unknown" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)

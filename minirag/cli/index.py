@@ -101,7 +101,7 @@ def _built(arguments: argparse.Namespace) -> Any:
     from minirag.retrieval.vectors import VectorStore
 
     store = VectorStore.open(arguments.vectors)
-    lists = min(arguments.lists or round(math.sqrt(len(store))) or 1, max(len(store), 1))
+    lists = arguments.lists or max(round(math.sqrt(len(store))), 1)
     probe = arguments.probe or PROBE
     if arguments.kind.startswith("faiss-"):
         return _built_faiss(arguments.kind.removeprefix("faiss-"), store, lists, probe, arguments.quiet)

@@ -1,6 +1,7 @@
 """`minirag passages`: text from any source becomes a `PassageStore` of 100-word passages."""
 
 import argparse
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ minirag passages enwiki-pages-articles.xml.bz2 --out runs/passages --skip-bad
 """
 FORMATS = ("auto", "psgs_w100", "dump", "wiki-jsonl", "texts", "kilt", "miniwiki")
 HEAD = 1 << 20  # bytes looked at to tell one format from another
-MARKUP = (b"[[", b"{{", b"'''")
+LINK, BOLD = re.compile(rb"\[\[[^][\s][^][]*\]\]"), b"'''"  # [[Bern]], '''Bern''': no wiki page is without either
 
 
 def declare(commands: Commands) -> None:
@@ -69,7 +70,8 @@ def run(arguments: argparse.Namespace) -> None:
 def guess_format(path: Path) -> str:
     """The format of a file by its name and its first bytes; MiniragError where they do not tell.
 
-    JSON lines of articles are `wiki-jsonl` where wiki markup stands in them, else `texts`.
+    JSON lines are `wiki-jsonl` where they hold wiki links and bold type, `texts` where they hold neither. One alone may as well
+    be source code, which cleaning up would spoil.
     """
     from minirag.corpus.rows import DAMAGED, cut_short, open_bytes
 
@@ -88,7 +90,9 @@ def guess_format(path: Path) -> str:
     if name.endswith(".jsonl") and head.startswith(b"{"):
         if b'"wikipedia_title"' in head:
             return "kilt"
-        return "wiki-jsonl" if any(mark in head for mark in MARKUP) else "texts"
+        link, bold = LINK.search(head) is not None, BOLD in head
+        if link == bold:
+            return "wiki-jsonl" if link else "texts"
     raise MiniragError(f"what {path} holds cannot be told from its name and first bytes; say it with --format")
 
 
