@@ -548,6 +548,7 @@ def test_warnings_are_one_line(capsys) -> None:
     [
         "",
         "bake",
+        "--vers",
         "index",
         "bench",
         "bench cooking",
