@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from search_cases import KINDS, assert_equal, awkward_vectors, brute_force
 
 from minirag.errors import MiniragError
-from minirag.retrieval import exact, finalists
+from minirag.retrieval import exact, finalists, scan
 from minirag.retrieval.exact import ExactIndex
 from minirag.retrieval.vectors import VectorStore
 
@@ -67,7 +67,8 @@ def test_small_chunks_and_thinned_candidates_change_nothing(monkeypatch: pytest.
         vectors, queries = awkward_vectors(kind, ROWS, DIM), torch.randn(BATCH, DIM)
         whole = index_of(vectors).search(queries, K)
         with monkeypatch.context() as patch:
-            patch.setattr(exact, "CELLS", 64 * BATCH)
+            patch.setattr(exact, "ROWS", 64)
+            patch.setattr(scan.Bytes, "cells", 1)
             patch.setattr(exact, "QUERIES", 4)
             patch.setattr(finalists, "TABLE", 50)
             patch.setattr(finalists, "PAIRS", 3)
@@ -199,8 +200,6 @@ def test_a_row_cannot_be_removed_twice() -> None:
 
 def test_the_margin_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted mistake: without the error bound the scan loses neighbours, and these tests would see it."""
-    from minirag.retrieval import scan
-
     vectors, queries = torch.randn(ROWS, DIM), torch.randn(200, DIM)
     whole = scan.Bytes.encode
 

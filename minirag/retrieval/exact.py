@@ -20,7 +20,7 @@ from minirag.retrieval.vectors import VectorStore
 
 BLOCK = 64  # rows that share one maximum
 QUERIES = 1_024  # questions scanned together
-CELLS = 4_000_000  # scores held at once: 16 MB, about a processor's cache
+ROWS = 2_048  # rows scanned together, at least
 ENCODE = 16_384  # rows coded at once
 SAMPLE = 16_384  # rows whose mean is the centre
 
@@ -120,23 +120,23 @@ class ExactIndex:
     def _search(self, questions: Float32[Tensor, "B D"], k: int) -> tuple[Float64[Tensor, "B k"], Ids]:
         probe = self._coder.probe(questions)
         found = Candidates(questions, self.memory, k)
-        step = max(CELLS // len(questions) // BLOCK * BLOCK, BLOCK)
+        step = max(self._coder.cells // len(questions), ROWS) // BLOCK * BLOCK
         for low in range(0, len(self.memory), step):
             high = min(low + step, len(self.memory))
             rows = self._bytes[low:high] if self.in_bytes else self.memory.rows(low, high)
             products = _blocks(scan.product(probe.values, rows), self.memory.alive[low:high])  # [B, n/64, 64]
             blocks = slice(low // BLOCK, -(-high // BLOCK))
-            unit = probe.unit[:, None] * self._step[blocks]  # [B, n/64]
+            unit = (probe.unit[:, None] * self._step[blocks]).clamp(min=1e-37)  # [B, n/64]
             offset = probe.offset[:, None]  # [B, 1]
             margin = probe.norm[:, None] * self._error[blocks] + probe.slip[:, None] * self._reach[blocks]  # [B, n/64]
             top = products.amax(dim=2)  # [B, n/64]
             score = top * unit + offset  # [B, n/64]
             found.raise_floor((score - margin).masked_fill_(top == scan.lowest(top), -torch.inf))
             query, block = (score + margin >= found.floor).nonzero(as_tuple=True)  # [P]
-            slope, reach = unit[query, block], (offset + margin)[query, block]  # [P]
-            upper = products[query, block] * slope[:, None] + reach[:, None]  # [P, 64]
-            pair, place = (upper >= found.floor[query]).nonzero(as_tuple=True)
-            found.add(query[pair], low + block[pair] * BLOCK + place, upper[pair, place])
+            slope, base = unit[query, block], (offset + margin)[query, block]  # [P]
+            hits = products[query, block]  # [P, 64]
+            pair, place = scan.at_least(hits, (found.floor[query, 0] - base) / slope)
+            found.add(query[pair], low + block[pair] * BLOCK + place, hits[pair, place] * slope[pair] + base[pair])
         return found.best()
 
     def _encode(self, low: int, high: int) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from minirag.errors import MiniragError
 from minirag.retrieval.memory import Memory
 
-PAIRS = 256  # (question, row) pairs scored at once: few enough for their float64 to stay in cache
+PAIRS = 512  # (question, row) pairs scored at once: few enough for their float64 to stay in cache
 TABLE = 4_000_000  # cells of the padded table of candidates; also the candidates held before they are thinned out
 
 Scores = Float32[Tensor, "B k"]
@@ -60,7 +60,7 @@ class Candidates:
         """Scores in float64 and row ids, best first, ties by the lower id; −inf and −1 where there are fewer than k."""
         parts = [torch.cat(column) for column in zip(*self._parts, strict=True)] if self._parts else _no_pairs()
         query, row, upper = parts
-        real = (row < len(self._memory)) & (upper >= self.floor[query, 0])
+        real = (row >= 0) & (row < len(self._memory)) & (upper >= self.floor[query, 0])
         query, row, upper = query[real], row[real], upper[real]
         alive = self._memory.alive[row]
         query, row, upper = query[alive], row[alive], upper[alive]

@@ -24,7 +24,7 @@ from minirag.retrieval.lists import BLOCK, Cell, Lists
 from minirag.retrieval.memory import Memory, Rows, as_rows
 from minirag.retrieval.vectors import VectorStore
 
-CELLS = 8_000_000  # scores held at once: 32 MB
+CELLS = 16_000_000  # scores held at once: 64 MB
 ADD = 65_536  # rows assigned to lists at once
 
 
@@ -197,7 +197,7 @@ class IVFIndex:
         query = query[pair]
 
         top = products.amax(dim=1)  # [blocks]
-        unit = probe.unit[query] * lists.step[block]
+        unit = (probe.unit[query] * lists.step[block]).clamp(min=1e-37)
         margin = probe.norm[query] * lists.error[block] + probe.slip[query] * lists.reach[block]
         score = top * unit + probe.offset[query]
         width = int(sizes.sum(1).max())
@@ -207,11 +207,11 @@ class IVFIndex:
         found.raise_floor(lower)
 
         hit = (score + margin >= found.floor[query, 0]).nonzero()[:, 0]  # [P]
-        base = (probe.offset[query] + margin)[hit]  # [P]
-        upper = products[hit] * unit[hit, None] + base[:, None]  # [P, 32]
-        slot = lists.slot.view(-1, BLOCK)[block[hit]]  # [P, 32]
-        pair, place = ((upper >= found.floor[query[hit]]) & (slot >= 0)).nonzero(as_tuple=True)
-        found.add(query[hit][pair], slot[pair, place], upper[pair, place])
+        query, block, unit, base = query[hit], block[hit], unit[hit], (probe.offset[query] + margin)[hit]  # [P]
+        hits = products[hit]  # [P, 32]
+        pair, place = scan.at_least(hits, (found.floor[query, 0] - base) / unit)
+        upper = hits[pair, place] * unit[pair] + base[pair]
+        found.add(query[pair], lists.slot[block[pair] * BLOCK + place], upper)
         return found.best()
 
 
