@@ -1,0 +1,231 @@
+"""The quickstart's report: one HTML file that needs nothing else, neither network nor script, on screen, phone and paper.
+
+Every text from outside (questions, passages, titles, machine names) passes through `html.escape` on its way in.
+"""
+
+import html
+import unicodedata
+from pathlib import Path
+
+import regex
+
+from minirag.evaluation.figures import bars, latency, lists
+from minirag.evaluation.findings import BM25, ENCODING, EXACT, RANDOM, Example, Findings, System
+from minirag.evaluation.run import BATCHED, SINGLE, Result
+from minirag.files import atomic_path
+from minirag.tasks.metrics import TOKEN
+from minirag.tasks.openqa import Question
+
+SHOWN = 3  # passages of an example
+CSS = Path(__file__).with_name("report.css")
+
+
+def write_report(path: str | Path, findings: Findings) -> None:
+    """Write the page, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(render(findings), encoding="utf-8")
+
+
+def render(findings: Findings) -> str:
+    """The page as text; the same findings give the same bytes."""
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>minirag quickstart: {escape(findings.corpus)}</title>
+<style>
+{CSS.read_text(encoding="utf-8")}</style>
+</head>
+<body>
+<main>
+<h1>From text to passages that answer</h1>
+{_summary(findings)}
+<h2>How often is the answer among the passages?</h2>
+{_main_table(findings)}
+<h2>What does speed cost?</h2>
+{_figures(findings)}
+<h2>Every question set</h2>
+{_all_sets(findings)}
+<h2>Examples</h2>
+{_examples(findings)}
+<h2>How these numbers were made</h2>
+{_provenance(findings)}
+</main>
+</body>
+</html>
+"""
+
+
+def highlighted(text: str, question: Question) -> str:
+    """`text` as HTML with the question's answers in `<mark>`, wherever `has_answer` would see one; patterns are not marked.
+
+    >>> highlighted("Rome & Paris", Question("1", "?", ("paris",)))
+    'Rome &amp; <mark>Paris</mark>'
+    """
+    text = unicodedata.normalize("NFD", text)
+    runs = [TOKEN.findall(unicodedata.normalize("NFD", answer)) for answer in question.answers]
+    between = r"[\p{Z}\p{C}]*"  # all that may stand between two tokens
+    patterns = [between.join(map(regex.escape, tokens)) for tokens in sorted(runs, key=len, reverse=True) if tokens]
+    if question.match == "regex" or not patterns:
+        return escape(text)
+    # A token that is a word must not go on as a longer word; one that is a sign may.
+    whole = regex.compile(rf"(?<![\p{{L}}\p{{N}}\p{{M}}](?=[\p{{L}}\p{{N}}\p{{M}}]))(?:{'|'.join(patterns)})"
+                          r"(?!(?<=[\p{L}\p{N}\p{M}])[\p{L}\p{N}\p{M}])", regex.IGNORECASE)  # fmt: skip
+    pieces, end = [], 0
+    for found in whole.finditer(text):
+        pieces += [escape(text[end : found.start()]), f"<mark>{escape(found[0])}</mark>"]
+        end = found.end()
+    return "".join([*pieces, escape(text[end:])])
+
+
+def escape(text: object) -> str:
+    return html.escape(unicodedata.normalize("NFC", str(text)), quote=True)
+
+
+def _summary(findings: Findings) -> str:
+    task, asked, _ = findings.sets[-1]
+    return f"""<p class="lead">In {findings.sizes["passages"]:,} passages of {escape(findings.corpus)}, the bi-encoder has
+the answer among its first five passages for <strong>{_percent(findings, EXACT)}</strong> of {asked:,} questions
+({escape(task)}), BM25 for {_percent(findings, BM25)}, and five random passages for {_percent(findings, RANDOM)}.</p>
+<p>This is the retrieval half of retrieval-augmented generation (Lewis et al. 2020). Text was cut into passages of 100 words;
+each became a vector of {findings.sizes["dimensions"]} numbers by a BERT encoder; questions became vectors likewise, and were
+answered with the passages of largest inner product. <em>Answer recall</em> at k is the share of questions for which at least
+one of the first k passages contains an answer.</p>"""
+
+
+def _percent(findings: Findings, system: System) -> str:
+    result = findings.of(findings.leading, system.name, "recall@5")
+    return f"{100 * result.value:.1f} %" if result else "–"
+
+
+def _main_table(findings: Findings) -> str:
+    task, asked, _ = findings.sets[-1]
+    rows = []
+    for system in findings.systems:
+        cells = "".join(_recall_cell(findings.of(task, system.name, f"recall@{k}"), interval=True) for k in findings.ks)
+        times = "".join(_time_cell(findings.of(findings.corpus, system.name, metric)) for metric in (SINGLE, BATCHED))
+        rows.append(f'<tr><th scope="row">{escape(system.name)}</th>{cells}{times}</tr>')
+    encoding = [findings.of(findings.corpus, ENCODING, metric) for metric in (SINGLE, BATCHED)]
+    note = ""
+    if encoding[0] and encoding[1]:
+        note = f"""Encoding a question comes on top for the bi-encoder: {_ms(encoding[0].value)} ms alone,
+{_ms(encoding[1].value)} ms in a batch."""
+    heads = "".join(f'<th scope="col">top {k}, %</th>' for k in findings.ks)
+    return f"""<div class="scroll" tabindex="0" role="region" aria-label="Answer recall and search times"><table>
+<caption>{escape(task)}, {asked:,} questions. Below each number its 95 % interval (Wilson). Times: median milliseconds
+a question for searching the top {max(findings.ks)}, asked one by one and in batches. {note}</caption>
+<thead><tr><th scope="col">system</th>{heads}<th scope="col">ms, single</th><th scope="col">ms, batch</th></tr></thead>
+<tbody>{"".join(rows)}</tbody></table></div>"""
+
+
+def _all_sets(findings: Findings) -> str:
+    ks = findings.ks
+    groups = "".join(
+        f'<th scope="colgroup" colspan="{len(ks)}">{escape(name)}<br><small>{_of(asked, there)}</small></th>'
+        for name, asked, there in findings.sets
+    )
+    heads = "".join(f'<th scope="col">top {k}</th>' for _ in findings.sets for k in ks)
+    rows = [
+        f'<tr><th scope="row">{escape(system.name)}</th>'
+        + "".join(_recall_cell(findings.of(name, system.name, f"recall@{k}")) for name, _, _ in findings.sets for k in ks)
+        + "</tr>"
+        for system in findings.systems
+    ]
+    return f"""<div class="scroll" tabindex="0" role="region" aria-label="Answer recall on every question set"><table>
+<caption>Answer recall in percent. The encoder has seen none of these questions, so the sets differ by chance and by topic
+only; they are kept apart because the project trains on the first.</caption>
+<thead><tr><th rowspan="2" scope="col">system</th>{groups}</tr><tr>{heads}</tr></thead>
+<tbody>{"".join(rows)}</tbody></table></div>"""
+
+
+def _of(asked: int, there: int) -> str:
+    return f"all {there:,} questions" if asked == there else f"{asked:,} drawn from {there:,} questions"
+
+
+def _recall_cell(result: Result | None, interval: bool = False) -> str:
+    if result is None:
+        return "<td>–</td>"
+    between = f"<br><small>{100 * result.low:.1f}–{100 * result.high:.1f}</small>" if interval else ""
+    return f"<td>{100 * result.value:.1f}{between}</td>"
+
+
+def _time_cell(result: Result | None) -> str:
+    return f"<td>{_ms(result.value)}</td>" if result else "<td>–</td>"
+
+
+def _ms(value: float) -> str:
+    """Two significant digits, without exponents.
+
+    >>> _ms(0.01234), _ms(1.26), _ms(123.4)
+    ('0.012', '1.3', '123')
+    """
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
+def _figures(findings: Findings) -> str:
+    figures = [
+        (latency(findings, SINGLE, "One question at a time"), "Up and left is better. Numbers at the points: lists probed."),
+        (
+            latency(findings, BATCHED, "Questions in batches"),
+            "The same in batches: one pass over the vectors serves many.",
+        ),
+        (bars(findings), "Whiskers are 95 % intervals."),
+        (lists(findings), "IVF searches only some of these lists; very unequal ones would make its times unequal."),
+    ]
+    return '<div class="figures">' + "".join(
+        f"<figure>{picture}<figcaption>{escape(caption)}</figcaption></figure>" for picture, caption in figures
+    ) + "</div>"  # fmt: skip
+
+
+def _examples(findings: Findings) -> str:
+    if not findings.examples:
+        return "<p>No question set held an example worth showing.</p>"
+    intro = f"""<p>Each was drawn at random from its kind. The first {SHOWN} of five passages are shown; answers are
+<mark>marked</mark>. The probability is p(z|x) ∝ exp(score) over the five; it is nearly flat where scores are cosines, as with
+this encoder, and sharpens when the retriever is trained.</p>"""
+    return intro + "".join(map(_example, findings.examples))
+
+
+def _example(example: Example) -> str:
+    ranks = "; ".join(f"{escape(system)}: {f'rank {rank}' if rank else 'not found'}" for system, rank in example.ranks.items())
+    probabilities = example.found.probabilities.tolist()
+    texts = zip(example.found.passages[:SHOWN], probabilities, example.found.scores.tolist(), strict=False)
+    passages = "".join(
+        f"""<li><p class="source"><strong>{escape(passage.title)}</strong>, p = {p:.2f}, score {score:.2f}</p>
+<p>{highlighted(passage.text, example.question)}</p></li>"""
+        for passage, p, score in texts
+    )
+    answers = " or ".join(f"“{escape(answer)}”" for answer in example.question.answers)
+    return f"""<section class="example"><p class="kind">{escape(example.kind)}</p>
+<h3>{escape(example.question.question)}</h3>
+<p>Answer: {answers}. First found by {ranks}. Passages of <em>{escape(example.system)}</em>:</p><ol>{passages}</ol></section>"""
+
+
+def _provenance(findings: Findings) -> str:
+    machine = findings.machine
+    sizes = ", ".join(f"{value:,} {name}" for name, value in findings.sizes.items())
+    facts = {
+        "command": findings.command,
+        "seed": findings.seed,
+        "encoder": findings.encoder,
+        "sizes": sizes,
+        "machine": f"{machine['cpu']}, {machine['cores']} cores, {machine['ram_gb']} GiB memory",
+        "processor features": " ".join(machine["features"]) or "none that matter",
+        "torch": f"{machine['torch']}, {machine['threads']} threads",
+        "date": machine["date"],
+        "duration": f"{findings.seconds:.0f} s in all",
+    }
+    rows = "".join(f"<tr><th scope='row'>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts.items())
+    stages = "".join(
+        f"<tr><th scope='row'>{escape(name)}</th><td>{seconds:.1f}</td>"
+        f"<td>{'found from an earlier run' if found else 'done now'}</td></tr>"
+        for name, seconds, found in findings.stages
+    )
+    return f"""<div class="scroll" tabindex="0" role="region" aria-label="Settings and machine"><table class="facts">
+<tbody>{rows}</tbody></table></div>
+<div class="scroll" tabindex="0" role="region" aria-label="Stages and their durations"><table class="facts">
+<thead><tr><th scope="col">stage</th><th scope="col">seconds</th><th scope="col">state</th></tr></thead>
+<tbody>{stages}</tbody></table></div>
+<p>The numbers are in <code>results.json</code>, beside this page. Recall is the same at each run with this seed; times are
+not.</p>"""

@@ -1,0 +1,1 @@
+"""For the notebooks: pictures, checks, and what else a lesson needs."""
