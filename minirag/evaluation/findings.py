@@ -53,6 +53,7 @@ class Findings:
     """`sets` is (name, questions asked, questions there are), the leading one last; `stages` is (name, seconds, found done)."""
 
     corpus: str
+    note: str  # what a reader of the numbers should know about the corpus
     encoder: str
     sets: Sequence[tuple[str, int, int]]
     systems: Sequence[System]

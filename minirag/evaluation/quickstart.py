@@ -52,6 +52,7 @@ KS = (1, 5, 20)
 PROBES = (1, 2, 4, 8, 16, 32)
 TRAIN_SAMPLE = 1_000  # of MiniWiki's training questions; dev and test are asked in full
 TIMED = 512  # questions whose search is timed
+NOTE = "MiniWiki's questions are made from the same facts as its articles and use their names, which favours counting words."
 SHARD = 1_024  # passages encoded between two savings
 
 
@@ -64,6 +65,7 @@ class Material:
     sets: Sequence[QuestionSet]
     encoder: BiEncoder
     encoder_name: str
+    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +118,7 @@ def quickstart(
     results += stages.timed("timing", lambda: _times(material, systems, encoder))
     findings = Findings(
         corpus=material.name,
+        note=material.note,
         encoder=f"{material.encoder_name} ({encoder.fingerprint})",
         sets=[(each.name, len(each.questions), each.of) for each in material.sets],
         systems=list(systems),
@@ -147,7 +150,7 @@ def miniwiki(questions_folder: Path, seed: int = 0) -> Material:
         QuestionSet.whole("MiniWiki dev", asked["dev"]),
         QuestionSet.whole("MiniWiki test", asked["test"]),
     ]
-    return Material("MiniWiki", wiki.render(domains), sets, encoder, "all-MiniLM-L6-v2")
+    return Material("MiniWiki", wiki.render(domains), sets, encoder, "all-MiniLM-L6-v2", NOTE)
 
 
 def build(

@@ -91,12 +91,12 @@ the answer among its first five passages for <strong>{_percent(findings, EXACT)}
 <p>This is the retrieval half of retrieval-augmented generation (Lewis et al. 2020). Text was cut into passages of 100 words;
 each became a vector of {findings.sizes["dimensions"]} numbers by a BERT encoder; questions became vectors likewise, and were
 answered with the passages of largest inner product. <em>Answer recall</em> at k is the share of questions for which at least
-one of the first k passages contains an answer.</p>"""
+one of the first k passages contains an answer. {escape(findings.note)}</p>"""
 
 
 def _percent(findings: Findings, system: System) -> str:
     result = findings.of(findings.leading, system.name, "recall@5")
-    return f"{100 * result.value:.1f} %" if result else "–"
+    return f"{100 * result.value:.1f}\u00a0%" if result else "–"
 
 
 def _main_table(findings: Findings) -> str:
@@ -112,9 +112,9 @@ def _main_table(findings: Findings) -> str:
         note = f"""Encoding a question comes on top for the bi-encoder: {_ms(encoding[0].value)} ms alone,
 {_ms(encoding[1].value)} ms in a batch."""
     heads = "".join(f'<th scope="col">top {k}, %</th>' for k in findings.ks)
-    return f"""<div class="scroll" tabindex="0" role="region" aria-label="Answer recall and search times"><table>
-<caption>{escape(task)}, {asked:,} questions. Below each number its 95 % interval (Wilson). Times: median milliseconds
-a question for searching the top {max(findings.ks)}, asked one by one and in batches. {note}</caption>
+    return f"""<p class="note">{escape(task)}, {asked:,} questions. Below each number its 95 % interval (Wilson).
+Times: median milliseconds a question for searching the top {max(findings.ks)}, asked one by one and in batches. {note}</p>
+<div class="scroll" tabindex="0" role="region" aria-label="Answer recall and search times"><table>
 <thead><tr><th scope="col">system</th>{heads}<th scope="col">ms, single</th><th scope="col">ms, batch</th></tr></thead>
 <tbody>{"".join(rows)}</tbody></table></div>"""
 
@@ -132,9 +132,10 @@ def _all_sets(findings: Findings) -> str:
         + "</tr>"
         for system in findings.systems
     ]
-    return f"""<div class="scroll" tabindex="0" role="region" aria-label="Answer recall on every question set"><table>
-<caption>Answer recall in percent. The encoder has seen none of these questions, so the sets differ by chance and by topic
-only; they are kept apart because the project trains on the first.</caption>
+    return f"""<p class="note">Answer recall in percent. The encoder has seen none of these questions,
+so the sets differ by chance and by topic
+only; they are kept apart because the project trains on the first.</p>
+<div class="scroll" tabindex="0" role="region" aria-label="Answer recall on every question set"><table>
 <thead><tr><th rowspan="2" scope="col">system</th>{groups}</tr><tr>{heads}</tr></thead>
 <tbody>{"".join(rows)}</tbody></table></div>"""
 
@@ -165,7 +166,10 @@ def _ms(value: float) -> str:
 
 def _figures(findings: Findings) -> str:
     figures = [
-        (latency(findings, SINGLE, "One question at a time"), "Up and left is better. Numbers at the points: lists probed."),
+        (
+            latency(findings, SINGLE, "One question at a time"),
+            "Up and left is better. Numbers: lists probed. IVF is made for millions of vectors.",
+        ),
         (
             latency(findings, BATCHED, "Questions in batches"),
             "The same in batches: one pass over the vectors serves many.",

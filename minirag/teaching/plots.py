@@ -77,6 +77,8 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 def recall_against_latency(points: Sequence[Point], k: int, title: str, floor: float | None = None) -> Figure:
     """Recall (up is better) against time per question (left is better, logarithmic). `floor`, what chance
     finds, is told in the legend."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     figure, axes = _axes(4.6, 3.4)
     families = list(dict.fromkeys(point.family for point in points))
     for family, colour, marker in zip(families, PALETTE, MARKERS, strict=False):
@@ -93,7 +95,9 @@ def recall_against_latency(points: Sequence[Point], k: int, title: str, floor: f
     axes.set_ylim(max(lowest - 8, 0), 101)
     if floor is not None:  # far below the rest: drawn to scale it would press all points into one line
         axes.plot([], [], " ", label=f"(random passages: {100 * floor:.1f} %)")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.12)
     axes.legend(loc="lower right", fontsize=8)
     return figure
