@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Like `atomic_path` for a whole folder: it appears under its name only when it is complete; an old one is replaced."""
+def atomic_folder(path: str | Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
+    """Like `atomic_path` for a whole folder: it appears under its name only when it is complete.
+
+    An older folder is replaced if it is empty or `is_ours` says that nothing else is in it; otherwise it is left as it is,
+    with a MiniragError.
+    """
     path = Path(path)
+    if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or is_ours(path))):
+        raise MiniragError(
+            f"{path} holds something other than what is to be written, and is left as it is; choose another name"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
     try:

@@ -279,6 +279,6 @@ def test_a_flipped_bit_in_our_own_folder_is_found(tmp_path: Path, name: str) -> 
 
 def test_saving_never_replaces_a_folder_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(MiniragError, match="did not save"):
+    with pytest.raises(MiniragError, match="something other than what is to be written"):
         save_bert(tmp_path, Bert(TINY))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]

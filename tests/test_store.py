@@ -194,7 +194,7 @@ def test_rewriting_replaces_a_store_but_nothing_else(tmp_path, store):
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     (tmp_path / "file").write_text("precious")
     for path in (tmp_path / "mine", tmp_path / "file"):
-        with pytest.raises(MiniragError, match="something other than a passage store and is left as it is"):
+        with pytest.raises(MiniragError, match="something other than what is to be written, and is left"):
             PassageStore.write(path, some())
     assert (tmp_path / "mine" / "thesis.txt").read_text() == (tmp_path / "file").read_text() == "precious"
 

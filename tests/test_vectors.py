@@ -219,6 +219,6 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(MiniragError, match=r"holds thesis.tex but no vectors"):
         VectorWriter(tmp_path, KIND)
-    with pytest.raises(MiniragError, match="holds something other than finished vectors"):
+    with pytest.raises(MiniragError, match="holds something other than what is to be written"):
         VectorStore.from_array(tmp_path, torch.eye(2))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]

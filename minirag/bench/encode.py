@@ -8,15 +8,15 @@ the whole work, from text to vectors; they take turns, and the median of the rou
 * against the machine: the floating-point operations that the vectors need, per second, beside those of one large product.
 """
 
-import statistics
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from minirag.bench.turns import take_turns
 from minirag.corpus.passages import Passage
 from minirag.models.bert import Bert, BertConfig
 from minirag.models.checkpoints import to_transformers
@@ -48,7 +48,10 @@ def run(
         "sorted": lambda batch: _encode_as_peers_do(fast_peer, tokenizer, batch, by_length=True),
         "product": lambda batch: square @ square,
     }
-    seconds, vectors = _take_turns(contenders, corpus, rounds)
+    for encode in contenders.values():
+        encode(corpus[:2])  # a short warm-up: the peer's whole round takes its time
+    turns = {name: partial(encode, corpus) for name, encode in contenders.items()}
+    seconds, vectors = take_turns(turns, rounds, warm_up=False)
     few = min(PEER_BATCH, len(corpus))
     exactly = torch.allclose(exact.encode_passages(corpus[:few]), vectors["padded"][:few], atol=1e-4)
     equal = _same(vectors["ours"], vectors["padded"]) and exactly
@@ -84,22 +87,6 @@ def needed_operations(config: BertConfig, tokens: int) -> int:
     a_token = linear + 2 * tokens * config.dim
     last = 2 * config.dim**2 * tokens + linear - 2 * config.dim**2 + 2 * tokens * config.dim
     return 2 * ((config.layers - 1) * tokens * a_token + last)
-
-
-def _take_turns(
-    contenders: dict[str, Encode], corpus: list[Passage], rounds: int
-) -> tuple[dict[str, float], dict[str, Tensor]]:
-    """Median seconds and vectors of each. Turn by turn, so that a busy minute of the machine falls on all of them."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    vectors: dict[str, Tensor] = {}
-    for encode in contenders.values():
-        encode(corpus[:2])
-    for _ in range(rounds):
-        for name, encode in contenders.items():
-            start = time.perf_counter()
-            vectors[name] = encode(corpus)
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(each) for name, each in times.items()}, vectors
 
 
 @torch.inference_mode()

@@ -63,7 +63,7 @@ def run_build(arguments: argparse.Namespace) -> None:
         arguments.usage_error(f"an index of kind {arguments.kind} is built from --{source}, not from --{other}")
     if not arguments.kind.endswith("ivf") and (arguments.lists or arguments.probe):
         arguments.usage_error(f"--lists and --probe belong to ivf and faiss-ivf, not to {arguments.kind}")
-    _refuse_other_content(arguments.out, getattr(arguments, source))
+    _keep_the_source(arguments.out, getattr(arguments, source))
     start = time.perf_counter()
     index = _built(arguments)
     index.save(arguments.out)
@@ -74,11 +74,11 @@ def run_build(arguments: argparse.Namespace) -> None:
 
 def run_info(arguments: argparse.Namespace) -> None:
     from minirag.files import read_json
-    from minirag.retrieval.manifest import NAME, read_manifest
+    from minirag.retrieval.manifest import MANIFEST, read_manifest
 
     folder: Path = arguments.index
     manifest = read_manifest(folder)
-    sizes = {name: _size(folder / name) for name in sorted([*manifest["files"], NAME])}
+    sizes = {name: _size(folder / name) for name in sorted([*manifest["files"], MANIFEST])}
     settings = {name: value for name, value in manifest["settings"].items() if name not in ("rows", "dim", "kind", "passages")}
     found: dict[str, Any] = {
         "kind": index_kind(manifest),
@@ -149,19 +149,10 @@ def _progress(batches: Iterable[Any], rows: int, quiet: bool) -> Iterable[Any]:
     return tqdm(batches, desc="index", unit="batch", total=-(-rows // BATCH), disable=quiet)
 
 
-def _refuse_other_content(out: Path, source: Path) -> None:
-    """Saving replaces the whole folder, so it must be an index and nothing else, or empty, or absent."""
-    from minirag.retrieval.manifest import NAME, read_manifest
-
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    try:
-        own = {NAME, "vectors", *read_manifest(out)["files"]}
-    except (MiniragError, OSError):
-        own = set()
-    inside = source.resolve().is_relative_to(out.resolve())
-    if inside or not own or any(path.name not in own for path in out.iterdir()):
-        raise MiniragError(f"{out} holds something other than an index and is left as it is; choose another folder for --out")
+def _keep_the_source(out: Path, source: Path) -> None:
+    """Saving replaces the folder `out`, so what the index is built from must not lie in it."""
+    if source.resolve().is_relative_to(out.resolve()):
+        raise MiniragError(f"{out} holds {source}, from which the index is built, and is left as it is; choose another --out")
 
 
 def _size(path: Path) -> int:

@@ -53,8 +53,7 @@ class PassageStore:
         from tqdm.auto import tqdm
 
         path = Path(path)
-        _refuse_other_content(path)
-        with atomic_folder(path) as folder:
+        with atomic_folder(path, _is_store) as folder:
             bar = tqdm(passages, desc="passages", unit="passage", disable=not progress)
             n, fingerprint, hashes = _write_data(folder / DATA, iter(bar))
             if n == 0:
@@ -161,13 +160,8 @@ def _damaged(data: Path) -> MiniragError:
     return MiniragError(f"{data} is not the file its manifest describes (truncated, altered or foreign); write the store anew")
 
 
-def _refuse_other_content(path: Path) -> None:
-    """Writing replaces the folder, so it must be a store, empty or absent."""
-    foreign = path.exists() and not path.is_dir()
-    if path.is_dir() and os.listdir(path):
-        foreign = not set(os.listdir(path)) <= {DATA, MANIFEST}
-    if foreign:
-        raise MiniragError(f"{path} holds something other than a passage store and is left as it is; choose another folder")
+def _is_store(folder: Path) -> bool:
+    return set(os.listdir(folder)) <= {DATA, MANIFEST}
 
 
 def _write_data(path: Path, passages: Iterator[Passage]) -> tuple[int, str, np.ndarray]:

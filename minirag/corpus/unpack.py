@@ -25,7 +25,7 @@ def unpack(path: str | Path, folder: str | Path) -> Path:
     path, folder = Path(path), Path(folder)
     for suffix, take_out in ((".zip", _unpack_zip), (".tar", _unpack_tar), (".tar.gz", _unpack_tar), (".tgz", _unpack_tar)):
         if path.name.endswith(suffix):
-            with atomic_folder(folder / path.name.removesuffix(suffix)) as temporary, _reading(path):
+            with atomic_folder(folder / path.name.removesuffix(suffix), lambda _: True) as temporary, _reading(path):
                 take_out(path, temporary)
             return folder / path.name.removesuffix(suffix)
     if path.suffix != ".gz":

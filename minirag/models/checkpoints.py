@@ -35,6 +35,7 @@ PREFIXES: dict[Side | None, tuple[str, ...]] = {
     "passage": ("ctx_encoder.bert_model.", "ctx_model."),
     None: ("", "bert."),
 }
+CHECKSUMS = "checksums.json"
 CONFIG_NAMES = {  # ours → transformers'
     "vocab_size": "vocab_size",
     "dim": "hidden_size",
@@ -87,9 +88,8 @@ def save_bert(folder: str | Path, model: Bert, tokenizer: Any = None) -> None:
     """Write weights, config and tokenizer as a folder that `load_bert` verifies and transformers' `BertModel` reads too."""
     from safetensors.torch import save_file
 
-    refuse_foreign(Path(folder))
     fields, tensors = to_transformers(model)
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, is_sealed) as temporary:
         write_json(temporary / "config.json", {"architectures": ["BertModel"], "model_type": "bert", **fields})
         save_file(tensors, temporary / "model.safetensors", metadata={"format": "pt"})
         if tokenizer is not None:
@@ -128,21 +128,20 @@ def read_tokenizer(folder: str | Path) -> Any:
         ) from None
 
 
-def refuse_foreign(folder: Path) -> None:
-    """Saving replaces a folder, so it must be one that we saved, or empty, or not there."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / "checksums.json").exists():
-        raise MiniragError(f"{folder} holds something that minirag did not save; choose another folder or empty it")
-
-
 def seal(folder: Path) -> None:
     """Write `checksums.json`: the SHA-256 of every file in the folder, itself apart. Done last, inside an `atomic_folder`."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    write_json(folder / "checksums.json", {name: sha256_of(folder / name) for name in files if name != "checksums.json"})
+    write_json(folder / CHECKSUMS, {name: sha256_of(folder / name) for name in files if name != CHECKSUMS})
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether a folder holds a model that we saved, so that a newer one may replace it."""
+    return (folder / CHECKSUMS).is_file()
 
 
 def check_seal(folder: Path) -> None:
     """Compare a sealed folder with its checksums; a file that is missing or different is a `MiniragError` that names it."""
-    for name, checksum in read_json(folder / "checksums.json").items():
+    for name, checksum in read_json(folder / CHECKSUMS).items():
         if not (folder / name).is_file() or sha256_of(folder / name) != checksum:
             raise MiniragError(f"{folder / name} is missing or differs from its checksum; save or download the model again")
 

@@ -28,7 +28,7 @@ from torch import Tensor
 from minirag.corpus.passages import Passage
 from minirag.errors import MiniragError
 from minirag.files import atomic_folder
-from minirag.retrieval.manifest import open_sealed, seal
+from minirag.retrieval.manifest import is_index, open_sealed, seal
 
 WORD = re.compile(r"\w+")
 
@@ -96,7 +96,7 @@ class BM25Index:
 
     def save(self, folder: str | Path) -> None:
         """Write the index as plain arrays and JSON, whole or not at all."""
-        with atomic_folder(folder) as temporary:
+        with atomic_folder(folder, is_index) as temporary:
             if self._vocabulary:
                 self._matrix().save(temporary, show_progress=False)
             seal(temporary, "bm25", {"k1": self.k1, "b": self.b, "passages": len(self)})

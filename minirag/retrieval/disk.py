@@ -15,7 +15,7 @@ from torch import Tensor
 
 from minirag.errors import MiniragError
 from minirag.files import atomic_folder
-from minirag.retrieval.manifest import open_sealed, seal
+from minirag.retrieval.manifest import is_index, open_sealed, seal
 from minirag.retrieval.memory import Memory
 
 
@@ -24,7 +24,7 @@ def write_index(
 ) -> None:
     """Write an index whole or not at all; an older one under the same name is replaced."""
     final = Path(folder)
-    with atomic_folder(final) as temporary:
+    with atomic_folder(final, is_index) as temporary:
         memory.save(temporary, final)
         for name, array in arrays.items():
             np.save(temporary / f"{name}.npy", array.numpy())

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from minirag.errors import MiniragError
 from minirag.files import atomic_folder
-from minirag.retrieval.manifest import open_sealed, seal
+from minirag.retrieval.manifest import is_index, open_sealed, seal
 
 FILE = "index.faiss"
 
@@ -136,9 +136,9 @@ class FaissIndex:
         settings = {
             name: getattr(self, name) for name in ("kind", "n_lists", "n_probe", "links", "ef_construction", "ef_search")
         }
-        with atomic_folder(folder) as temporary:
+        with atomic_folder(folder, is_index) as temporary:
             faiss.write_index(self._index, str(temporary / FILE))
-            seal(temporary, "faiss", {**settings, "phi": self._phi})
+            seal(temporary, "faiss", {"rows": len(self), "dim": self._dim, **settings, "phi": self._phi})
 
     @classmethod
     def load(cls, folder: str | Path) -> "FaissIndex":
@@ -146,8 +146,8 @@ class FaissIndex:
         import faiss
 
         settings = open_sealed(folder, "faiss")["settings"]
-        phi = settings.pop("phi")
-        index = cls(**settings)
+        phi = settings["phi"]
+        index = cls(**{name: value for name, value in settings.items() if name not in ("rows", "dim", "phi")})
         index._index, index._phi = faiss.read_index(str(Path(folder) / FILE)), phi
         return index
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from minirag.errors import MiniragError
 from minirag.files import atomic_folder, read_json, write_json
-from minirag.models.checkpoints import check_seal, read_bert, read_tokenizer, refuse_foreign, save_bert, seal
+from minirag.models.checkpoints import check_seal, is_sealed, read_bert, read_tokenizer, save_bert, seal
 from minirag.retrieval.biencoder import BiEncoder
 
 FORMAT = "minirag bi-encoder 1"
@@ -69,8 +69,7 @@ def minilm(**settings: Any) -> BiEncoder:
 
 def save_pretrained(encoder: BiEncoder, folder: str | Path) -> None:
     """Write `passage_encoder/`, `query_encoder/` (unless they are one network), the settings, and checksums of it all."""
-    refuse_foreign(Path(folder))
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, is_sealed) as temporary:
         save_bert(temporary / "passage_encoder", encoder.passage_encoder, encoder.tokenizer)
         if encoder.query_encoder is not encoder.passage_encoder:
             save_bert(temporary / "query_encoder", encoder.query_encoder)

@@ -21,7 +21,8 @@ from minirag.errors import MiniragError
 class QueryEncoder(Protocol):
     """What a retriever needs of a `BiEncoder`."""
 
-    fingerprint: str
+    @property
+    def fingerprint(self) -> str: ...
 
     def encode_queries(self, questions: Sequence[str]) -> Tensor: ...
 

@@ -78,10 +78,7 @@ class VectorStore:
 
         For work worth resuming use `VectorWriter`, whose caller can start in the middle.
         """
-        folder = Path(folder)
-        if folder.exists() and any(folder.iterdir()) and not (folder / "manifest.json").exists():
-            raise MiniragError(f"{folder} holds something other than finished vectors; choose another folder or empty it")
-        with atomic_folder(folder) as temporary:
+        with atomic_folder(folder, _is_store) as temporary:
             writer = VectorWriter(temporary, settings)
             for shard in _regroup(blocks, settings.shard_rows):
                 writer.append(shard)
@@ -145,6 +142,10 @@ class VectorStore:
         """All vectors in order, `rows` at a time, the last batch perhaps shorter."""
         for start in range(0, len(self), rows):
             yield self[start : start + rows]
+
+
+def _is_store(folder: Path) -> bool:
+    return all(path.name == "manifest.json" or path.match("vectors-*.npy") for path in folder.iterdir())
 
 
 def _map_shard(folder: Path, settings: VectorSettings, shard: int) -> Tensor:

@@ -9,6 +9,7 @@ import math
 import string
 import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Literal
 
@@ -66,6 +67,7 @@ def has_answer(text: str, answers: Sequence[str], match: Match = "string") -> bo
     return any(wanted in tokens for wanted in map(_tokens, answers) if wanted != BETWEEN)
 
 
+@lru_cache(maxsize=16_384)  # the same passages are found for many questions
 def _tokens(text: str) -> str:
     return "".join(BETWEEN + token.lower() for token in TOKEN.findall(_nfd(text))) + BETWEEN
 
