@@ -3,17 +3,23 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test lint lab notebooks constraints clean
+.PHONY: quickstart test slow lint lab notebooks constraints clean
 
 ## make the environment, run the main job, say where the report lies
 quickstart: .venv/ready
 	$(BIN)/minirag quickstart
 
 ## all tests: lint, types, package, documentation, notebooks
+# Two workers with a thread each.
+test: export OMP_NUM_THREADS = 1
 test: .venv/ready lint
 	$(BIN)/pytest -n 2 --dist loadscope tests
 	$(BIN)/pytest --doctest-modules minirag
 	$(BIN)/pytest -n 2 --dist loadscope --nbval --nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 120 notebooks
+
+## what takes minutes: all of SciFact and of the Wikipedia slice, where ../shared/data has them
+slow: .venv/ready
+	$(BIN)/pytest -m slow -rs -s tests
 
 lint: .venv/ready
 	$(BIN)/ruff check .

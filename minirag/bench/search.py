@@ -31,6 +31,7 @@ from minirag.retrieval.ivf import IVFIndex
 
 Row = dict[str, Any]
 Search = Callable[[], tuple[Any, Any]]
+Setting = tuple[int, int, int]
 
 # (threshold above which faiss uses BLAS, its block of queries, its block of vectors); the first is faiss' default
 FAISS_SETTINGS = ((128_000, 4096, 1024), (1, 4096, 1024), (1, 4096, 4096), (1, 1024, 2048), (1, 512, 8192))
@@ -63,14 +64,16 @@ def rows(
     truth = _brute_force(vectors, queries)
     exact, flat, memory = _exact_indexes(vectors)
     found = [memory]
+    settings = {}
     for batch in batches:
         step(f"exact, batch {batch}")
-        found.append(_exact_row(exact, flat, queries[:batch], truth, vectors, repeats))
+        settings[batch] = _best_setting(flat, queries[:batch].numpy())
+        found.append(_exact_row(exact, flat, settings[batch], queries[:batch], truth, vectors, repeats))
     floats = ExactIndex(dim, in_bytes=False)
     floats.add(vectors)
     for batch in batches:
         step(f"exact in float32, batch {batch}")
-        found.append(_exact_row(floats, flat, queries[:batch], truth, vectors, repeats))
+        found.append(_exact_row(floats, flat, settings[batch], queries[:batch], truth, vectors, repeats))
     step("k-means")
     ivf, peer = _ivf_indexes(vectors, max(1, min(LISTS, n // 64)), seed)
     for batch in batches:
@@ -83,10 +86,15 @@ def rows(
 
 
 def _exact_row(
-    index: ExactIndex, flat: Any, queries: Tensor, truth: tuple[Tensor, Tensor], vectors: Tensor, repeats: int
+    index: ExactIndex,
+    flat: Any,
+    setting: Setting,
+    queries: Tensor,
+    truth: tuple[Tensor, Tensor],
+    vectors: Tensor,
+    repeats: int,
 ) -> Row:
     numbers, batch = queries.numpy(), len(queries)
-    setting = _best_setting(lambda: flat.search(numbers, K))
     with _faiss_set(setting):
         times, results = _turns(
             {"ours": lambda: index.search(queries, K), "peer": lambda: flat.search(numbers, K)}, batch, repeats
@@ -169,16 +177,16 @@ def _turns(contenders: dict[str, Search], batch: int, repeats: int) -> tuple[dic
     return take_turns(contenders, repeats * 10 if batch <= 8 else repeats)
 
 
-def _best_setting(search: Search) -> tuple[int, int, int]:
-    def under(setting: tuple[int, int, int]) -> float:
+def _best_setting(flat: Any, queries: np.ndarray) -> Setting:
+    def under(setting: Setting) -> float:
         with _faiss_set(setting):
-            return take_turns({"peer": search}, rounds=1)[0]["peer"]
+            return take_turns({"peer": lambda: flat.search(queries, K)}, rounds=1)[0]["peer"]
 
     return min(FAISS_SETTINGS, key=under)
 
 
 @contextlib.contextmanager
-def _faiss_set(setting: tuple[int, int, int]) -> Iterator[None]:
+def _faiss_set(setting: Setting) -> Iterator[None]:
     import faiss
 
     names = ("distance_compute_blas_threshold", "distance_compute_blas_query_bs", "distance_compute_blas_database_bs")
