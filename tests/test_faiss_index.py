@@ -180,3 +180,37 @@ class TestDisk:
             FaissIndex.load(tmp_path / "bm25")
         with pytest.raises(MiniragError, match="nothing to save"):
             FaissIndex().save(tmp_path / "index")
+
+
+class TestRevision:
+    @pytest.mark.parametrize("kind", ["flat", "ivf"])
+    def test_replaced_rows_are_found_and_removed_ones_are_not(self, kind, tmp_path):
+        vectors = torch.randn(300, 8)
+        index = FaissIndex(kind, n_lists=4, n_probe=4)
+        index.add(vectors)
+        index.remove(torch.tensor([0, 7]))
+        index.replace(torch.tensor([7, 20]), torch.stack([vectors[0] * 9, vectors[1] * 9]))
+        index.save(tmp_path / "index")
+        for each in (index, FaissIndex.load(tmp_path / "index")):
+            assert len(each) == 300
+            assert each.search(vectors[:2], 1)[1].flatten().tolist() == [7, 20]
+            assert 0 not in each.search(vectors[:1], 300)[1].tolist()[0]
+            each.add(vectors[2:3] * 99)
+            assert each.search(vectors[2:3], 1)[1].item() == 300
+
+    def test_what_cannot_be_revised_is_refused(self):
+        index = FaissIndex("flat")
+        index.add(torch.eye(3))
+        with pytest.raises(MiniragError, match="there is no row 3"):
+            index.remove(torch.tensor([3]))
+        with pytest.raises(MiniragError, match="same id twice"):
+            index.replace(torch.tensor([1, 1]), torch.eye(3)[:2])
+        with pytest.raises(MiniragError, match="1 ids but 2 vectors"):
+            index.replace(torch.tensor([1]), torch.eye(3)[:2])
+        index.remove(torch.tensor([1]))
+        with pytest.raises(MiniragError, match="removed before"):
+            index.remove(torch.tensor([1]))
+        graph = FaissIndex("hnsw", links=4)
+        graph.add(torch.eye(3))
+        with pytest.raises(MiniragError, match="cannot take rows out of an HNSW graph"):
+            graph.remove(torch.tensor([0]))

@@ -56,6 +56,17 @@ def test_the_same_answers_after_loading(tmp_path: Path, kind: str, in_bytes: boo
     assert last.search(queries[1:3], 1, **({"n_probe": 8} if kind == "ivf" else {}))[1].flatten().tolist() == [3, ROWS]
 
 
+def test_an_empty_index_is_saved_and_grows_after_loading(tmp_path: Path) -> None:
+    empty = IVFIndex(DIM, 3, n_probe=3)
+    empty.use_centroids(torch.randn(3, DIM))
+    for index in (ExactIndex(DIM), empty):
+        index.save(tmp_path / type(index).__name__)
+        again = type(index).load(tmp_path / type(index).__name__)
+        assert again.search(torch.ones(2, DIM), 2)[1].tolist() == [[-1, -1], [-1, -1]]
+        again.add(torch.ones(1, DIM))
+        assert again.search(torch.ones(1, DIM), 2)[1].tolist() == [[0, -1]]
+
+
 @kinds
 def test_vectors_of_a_store_are_referred_to_not_copied(tmp_path: Path, kind: str) -> None:
     store = VectorStore.from_array(tmp_path / "data" / "vectors", torch.randn(ROWS, DIM))

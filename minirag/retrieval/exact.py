@@ -82,7 +82,7 @@ class ExactIndex:
         """Code what was added since the last search; a search does this by itself."""
         n = len(self.memory)
         if self.in_bytes and self._fitted < min(n, SAMPLE) and n >= 2 * self._fitted:
-            sample = torch.linspace(0, n - 1, min(n, SAMPLE)).long()
+            sample = torch.linspace(0, n - 1, min(n, SAMPLE), dtype=torch.float64).long()  # float32 cannot count 21 M rows
             self._coder, self._fitted = scan.Bytes(self.memory.take(sample).mean(dim=0)), n
             self._coded, self._bytes = 0, self._bytes[:0]
             self._step = self._error = self._reach = torch.empty(0)

@@ -52,10 +52,11 @@ class FaissIndex:
         self.links, self.ef_construction, self.ef_search = links, ef_construction, ef_search
         self._centroids = None if centroids is None else _rows(centroids, None)
         self._phi = 0.0
+        self._rows = 0  # positions ever given out; a removed row leaves a gap
         self._index: Any = None
 
     def __len__(self) -> int:
-        return self._index.ntotal if self._index is not None else 0
+        return self._rows
 
     def train(self, vectors: Tensor | np.ndarray) -> None:
         """Learn what the kind needs before vectors can be added: the cells of "ivf", φ of "hnsw". Else the first `add` does."""
@@ -64,7 +65,7 @@ class FaissIndex:
         rows = _rows(vectors, None)
         dim = rows.shape[1]
         if self.kind == "flat":
-            self._index = faiss.IndexFlatIP(dim)
+            self._index = faiss.IndexIDMap2(faiss.IndexFlatIP(dim))  # a plain flat index would move rows up when one is removed
         elif self.kind == "hnsw":
             self._phi = float(_squared_norms(rows).max(initial=0.0))
             self._index = faiss.IndexHNSWFlat(dim + 1, self.links)
@@ -101,7 +102,33 @@ class FaissIndex:
                     f"vector {int(room.argmin())} is longer than any the HNSW was trained on; train it on all vectors first"
                 )
             rows = np.hstack([rows, np.sqrt(room)[:, None].astype(np.float32)])  # [N, D+1]
-        self._index.add(rows)
+            self._index.add(rows)
+        else:
+            self._index.add_with_ids(rows, np.arange(self._rows, self._rows + len(rows)))
+        self._rows += len(rows)
+
+    def replace(self, ids: Int[Tensor, " n"], vectors: Float[Tensor, "N D"] | Float[np.ndarray, "N D"]) -> None:
+        """Give rows new vectors; a removed row comes back. Not with "hnsw": its graph cannot lose a node."""
+        rows = _rows(vectors, self._dim)
+        if len(rows) != len(ids):
+            raise MiniragError(f"replace got {len(ids)} ids but {len(rows)} vectors; give one vector for each id")
+        self._remove(ids)
+        self._index.add_with_ids(rows, ids.numpy())
+
+    def remove(self, ids: Int[Tensor, " n"]) -> None:
+        """Take rows out of every later search; the ids of the others stay. Not with "hnsw"."""
+        if self._remove(ids) != len(ids):
+            raise MiniragError("one of the rows to be removed was removed before; each row can be removed once")
+
+    def _remove(self, ids: Int[Tensor, " n"]) -> int:
+        if self.kind == "hnsw":
+            raise MiniragError("faiss cannot take rows out of an HNSW graph; build it again without them, or use another kind")
+        outside = ids[(ids < 0) | (ids >= self._rows)]
+        if len(outside):
+            raise MiniragError(f"there is no row {int(outside[0])}; the index has rows 0 to {self._rows - 1}")
+        if len(ids.unique()) != len(ids):
+            raise MiniragError("the same id twice in one call; name each row once")
+        return int(self._index.remove_ids(ids.numpy()))
 
     def search(
         self, queries: Float[Tensor, "B D"] | Float[np.ndarray, "B D"], k: int
@@ -148,7 +175,7 @@ class FaissIndex:
         settings = open_sealed(folder, "faiss")["settings"]
         phi = settings["phi"]
         index = cls(**{name: value for name, value in settings.items() if name not in ("rows", "dim", "phi")})
-        index._index, index._phi = faiss.read_index(str(Path(folder) / FILE)), phi
+        index._index, index._phi, index._rows = faiss.read_index(str(Path(folder) / FILE)), phi, settings["rows"]
         return index
 
     @property

@@ -86,6 +86,8 @@ class Memory:
         """The rows at `ids`, in that order, duplicates allowed."""
         if self._base is None:
             return self._tail.rows.index_select(0, ids)
+        if self._untouched:
+            return self._base.take(ids)
         in_base = ids < self._base_rows  # [n]
         out = torch.empty(len(ids), self.dim)  # [n, D]
         out[in_base] = self._base.take(ids[in_base])
@@ -127,8 +129,7 @@ class Memory:
 
     def save(self, folder: Path, final: Path) -> None:
         """Write into `folder` (which will be renamed to `final`): by reference if all rows are the store's own, else a copy."""
-        untouched = self._base is not None and len(self) == self._base_rows and not self._moved_ids.numel()
-        if untouched and self._base is not None:
+        if self._base is not None and self._untouched:
             where = os.path.relpath(self._base.folder.resolve(), final.resolve())
             write_json(folder / "memory.json", {"vectors": where, "fingerprint": self._base.fingerprint})
         else:
@@ -150,6 +151,11 @@ class Memory:
         memory.append(store)
         memory.alive = torch.from_numpy(np.unpackbits(np.load(folder / "alive.npy"), count=len(store))).bool()
         return memory
+
+    @property
+    def _untouched(self) -> bool:
+        """Whether all rows are the base's own, as they were."""
+        return len(self) == self._base_rows and not self._moved_ids.numel()
 
     def _move(self, ids: Int64[Tensor, " n"], rows: Float32[Tensor, "n D"]) -> None:
         places = torch.cat([self._moved_to, self._moved.write(rows)])
