@@ -78,7 +78,7 @@ ASKED = (
 
 
 def material(encoder: Counting) -> job.Material:
-    sets = [QuestionSet("half", ASKED[:2], 4), QuestionSet.whole("quiz", ASKED)]
+    sets = [QuestionSet("half", ASKED[:2]), QuestionSet("quiz", ASKED)]
     return job.Material("Gems", ARTICLES, sets, encoder, "a counter")
 
 
@@ -149,15 +149,6 @@ def test_recall_grows_with_k_and_lies_in_its_interval(ranks) -> None:
     assert all(0 <= each.low <= each.value <= each.high <= 1 for each in results)
 
 
-def test_a_sample_is_seeded_and_in_order() -> None:
-    questions = [Question(str(i), f"question {i}", ("x",)) for i in range(100)]
-    one, other = QuestionSet.sample("s", questions, 10, seed=1), QuestionSet.sample("s", questions, 10, seed=2)
-    assert one == QuestionSet.sample("s", questions, 10, seed=1) != other
-    assert one.of == 100
-    assert [int(q.id) for q in one.questions] == sorted({int(q.id) for q in one.questions})
-    assert QuestionSet.sample("s", questions, 1_000, seed=1).questions == tuple(questions)
-
-
 def test_random_rows_differ_within_and_repeat_across_calls() -> None:
     index = RandomIndex(8, seed=3)
     scores, ids = index.search(["a", "b"], 10)
@@ -176,7 +167,7 @@ def test_a_remembering_encoder_encodes_once() -> None:
 
 
 def test_what_cannot_be_compared_is_refused(retriever, tmp_path) -> None:
-    quiz = QuestionSet.whole("quiz", ASKED)
+    quiz = QuestionSet("quiz", ASKED)
     with pytest.raises(MiniragError, match="two question sets are named 'quiz'"):
         search_all({"s": retriever}, [quiz, quiz], progress=False)
     other = PassageStore.write(tmp_path / "other", [Passage("1", "t", "x")])
@@ -350,7 +341,7 @@ def test_the_page_says_what_a_reader_needs(finished) -> None:
     for told in (
         "minirag quickstart",
         "a counter (counting)",
-        "2 drawn from 4 questions",
+        "2 questions",
         "all 4 questions",
         "threads",
         "s in all",

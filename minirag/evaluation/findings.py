@@ -50,12 +50,12 @@ class Example:
 
 @dataclass(frozen=True)
 class Findings:
-    """`sets` is (name, questions asked, questions there are), the leading one last; `stages` is (name, seconds, found done)."""
+    """`sets` is (name, how many questions), the leading one last; `stages` is (name, seconds, found done)."""
 
     corpus: str
     note: str  # what a reader of the numbers should know about the corpus
     encoder: str
-    sets: Sequence[tuple[str, int, int]]
+    sets: Sequence[tuple[str, int]]
     systems: Sequence[System]
     results: Sequence[Result]
     examples: Sequence[Example]

@@ -50,7 +50,6 @@ from minirag.tasks.openqa import read_questions
 
 KS = (1, 5, 20)
 PROBES = (1, 2, 4, 8, 16, 32)
-TRAIN_SAMPLE = 1_000  # of MiniWiki's training questions; dev and test are asked in full
 TIMED = 512  # questions whose search is timed
 NOTE = "MiniWiki's questions are made from the same facts as its articles and use their names, which favours counting words."
 SHARD = 1_024  # passages encoded between two savings
@@ -101,7 +100,7 @@ def quickstart(
     start, folder = time.perf_counter(), Path(folder)
     stages = Stages(folder)
     if material is None:
-        material = stages.timed("rendering MiniWiki", lambda: miniwiki(folder / "questions", seed))
+        material = stages.timed("rendering MiniWiki", lambda: miniwiki(folder / "questions"))
     if not material.sets:
         raise MiniragError("there is no question set to search; give at least one")
     encoder = Remembering(material.encoder)
@@ -120,7 +119,7 @@ def quickstart(
         corpus=material.name,
         note=material.note,
         encoder=f"{material.encoder_name} ({encoder.fingerprint})",
-        sets=[(each.name, len(each.questions), each.of) for each in material.sets],
+        sets=[(each.name, len(each.questions)) for each in material.sets],
         systems=list(systems),
         results=results,
         examples=_examples(material.sets[-1], systems, ranks, seed),
@@ -137,19 +136,15 @@ def quickstart(
     return folder / "report.html"
 
 
-def miniwiki(questions_folder: Path, seed: int = 0) -> Material:
-    """MiniWiki as it ships, its questions written to a folder and read back: all of dev and test, a sample of train."""
+def miniwiki(questions_folder: Path) -> Material:
+    """MiniWiki as it ships, its questions written to a folder and read back."""
     from minirag.corpus import miniwiki as wiki
     from minirag.retrieval.pretrained import minilm
 
     encoder = minilm()  # first, since it is the one thing that may not be there
     domains = wiki.load_domains()
-    asked = {split: read_questions(path) for split, path in wiki.write_questions(questions_folder, domains).items()}
-    sets = [
-        QuestionSet.sample("MiniWiki train (sample)", asked["train"], TRAIN_SAMPLE, seed),
-        QuestionSet.whole("MiniWiki dev", asked["dev"]),
-        QuestionSet.whole("MiniWiki test", asked["test"]),
-    ]
+    files = wiki.write_questions(questions_folder, domains)
+    sets = [QuestionSet(f"MiniWiki {split}", tuple(read_questions(path))) for split, path in files.items()]
     return Material("MiniWiki", wiki.render(domains), sets, encoder, "all-MiniLM-L6-v2", NOTE)
 
 

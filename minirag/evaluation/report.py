@@ -84,7 +84,7 @@ def escape(text: object) -> str:
 
 
 def _summary(findings: Findings) -> str:
-    task, asked, _ = findings.sets[-1]
+    task, asked = findings.sets[-1]
     return f"""<p class="lead">In {findings.sizes["passages"]:,} passages of {escape(findings.corpus)}, the bi-encoder has
 the answer among its first five passages for <strong>{_percent(findings, EXACT)}</strong> of {asked:,} questions
 ({escape(task)}), BM25 for {_percent(findings, BM25)}, and five random passages for {_percent(findings, RANDOM)}.</p>
@@ -100,7 +100,7 @@ def _percent(findings: Findings, system: System) -> str:
 
 
 def _main_table(findings: Findings) -> str:
-    task, asked, _ = findings.sets[-1]
+    task, asked = findings.sets[-1]
     rows = []
     for system in findings.systems:
         cells = "".join(_recall_cell(findings.of(task, system.name, f"recall@{k}"), interval=True) for k in findings.ks)
@@ -122,13 +122,13 @@ Times: median milliseconds a question for searching the top {max(findings.ks)}, 
 def _all_sets(findings: Findings) -> str:
     ks = findings.ks
     groups = "".join(
-        f'<th scope="colgroup" colspan="{len(ks)}">{escape(name)}<br><small>{_of(asked, there)}</small></th>'
-        for name, asked, there in findings.sets
+        f'<th scope="colgroup" colspan="{len(ks)}">{escape(name)}<br><small>{asked:,} questions</small></th>'
+        for name, asked in findings.sets
     )
     heads = "".join(f'<th scope="col">top {k}</th>' for _ in findings.sets for k in ks)
     rows = [
         f'<tr><th scope="row">{escape(system.name)}</th>'
-        + "".join(_recall_cell(findings.of(name, system.name, f"recall@{k}")) for name, _, _ in findings.sets for k in ks)
+        + "".join(_recall_cell(findings.of(name, system.name, f"recall@{k}")) for name, _ in findings.sets for k in ks)
         + "</tr>"
         for system in findings.systems
     ]
@@ -138,10 +138,6 @@ only; they are kept apart because the project trains on the first.</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Answer recall on every question set"><table>
 <thead><tr><th rowspan="2" scope="col">system</th>{groups}</tr><tr>{heads}</tr></thead>
 <tbody>{"".join(rows)}</tbody></table></div>"""
-
-
-def _of(asked: int, there: int) -> str:
-    return f"all {there:,} questions" if asked == there else f"{asked:,} drawn from {there:,} questions"
 
 
 def _recall_cell(result: Result | None, interval: bool = False) -> str:

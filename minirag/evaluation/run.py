@@ -33,21 +33,10 @@ BATCHED = "milliseconds a question, batch"
 
 @dataclass(frozen=True)
 class QuestionSet:
-    """Questions under a name; `of` is the size of the whole set where these are a sample of it."""
+    """Questions under a name."""
 
     name: str
     questions: tuple[Question, ...]
-    of: int
-
-    @classmethod
-    def whole(cls, name: str, questions: Sequence[Question]) -> "QuestionSet":
-        return cls(name, tuple(questions), len(questions))
-
-    @classmethod
-    def sample(cls, name: str, questions: Sequence[Question], size: int, seed: int) -> "QuestionSet":
-        """`size` questions drawn without replacement, in their old order; all of them if there are no more."""
-        chosen = random.Random(seed).sample(range(len(questions)), min(size, len(questions)))
-        return cls(name, tuple(questions[i] for i in sorted(chosen)), len(questions))
 
 
 @dataclass(frozen=True)
