@@ -342,7 +342,7 @@ def test_the_page_says_what_a_reader_needs(finished) -> None:
         "minirag quickstart",
         "a counter (counting)",
         "2 questions",
-        "all 4 questions",
+        "4 questions",
         "threads",
         "s in all",
     ):
