@@ -120,6 +120,14 @@ def test_numpy_and_half_precision_are_welcome() -> None:
     assert index.search(vectors[3:4].astype(np.float64) * 10, 50)[1].sort().values.tolist() == [list(range(50))]
 
 
+def test_arrays_that_may_not_be_written_to_are_welcome_too() -> None:
+    vectors = np.eye(3, dtype=np.float32)
+    vectors.flags.writeable = False
+    index = ExactIndex(3)
+    index.add(vectors)
+    assert index.search(vectors, 1)[1].flatten().tolist() == [0, 1, 2]
+
+
 @both
 def test_replaced_rows_are_found_and_removed_rows_are_not(in_bytes: bool) -> None:
     vectors, queries = torch.randn(ROWS, DIM), torch.randn(BATCH, DIM)

@@ -7,6 +7,7 @@ file. Row positions 0 … N−1 never move; a removed row leaves a gap, so that 
 
 import os
 import tempfile
+import warnings
 import weakref
 from pathlib import Path
 
@@ -30,7 +31,9 @@ def as_rows(vectors: Rows, dim: int, what: str = "vectors") -> Float32[Tensor, "
     >>> as_rows(np.ones((1, 2)), dim=2)
     tensor([[1., 1.]])
     """
-    rows = torch.as_tensor(vectors).detach().to("cpu", torch.float32).contiguous()  # [N, D]
+    with warnings.catch_warnings():  # torch warns of arrays that may not be written to; nothing here writes to them
+        warnings.filterwarnings("ignore", "The given NumPy array is not writ")
+        rows = torch.as_tensor(vectors).detach().to("cpu", torch.float32).contiguous()  # [N, D]
     if rows.shape[1] != dim:
         raise MiniragError(f"the {what} have {rows.shape[1]} dimensions, the index {dim}; use the encoder it was built with")
     broken = (~torch.isfinite(rows.norm(dim=1))).nonzero()  # [n, 1]
