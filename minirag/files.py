@@ -104,6 +104,22 @@ def read_json(path: str | Path) -> Any:
         raise MiniragError(f"{path} cannot be read as JSON ({error}); it was not written by minirag or is damaged") from error
 
 
+@contextlib.contextmanager
+def only_process(path: str | Path, busy: str | None = None) -> Iterator[None]:
+    """Hold the lock file `path`; the system drops the lock even when the process is killed.
+
+    Where another process holds it: wait, or raise MiniragError(busy) if that is given.
+    """
+    import fcntl  # not on Windows, where minirag runs under WSL
+
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB if busy else fcntl.LOCK_EX)
+        except BlockingIOError:
+            raise MiniragError(busy) from None
+        yield
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -394,6 +394,26 @@ def test_killed_at_any_point_it_goes_on_to_the_same_bits(tmp_path: Path, corpus:
         assert all(path.stat().st_mtime_ns == time for path, time in kept)
 
 
+def test_a_second_process_keeps_out_while_one_encodes(tmp_path: Path, corpus: PassageStore) -> None:
+    encoder, folder = tiny(), tmp_path / "v"
+    folder.mkdir()
+    # A process of its own, since the system's lock is between open files; it holds the lock until its input ends.
+    code = (
+        "import sys; from minirag.files import only_process\nwith only_process(sys.argv[1]): print('held', flush=True); input()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(MiniragError, match="another process is encoding into"):
+            encode_corpus(corpus, encoder, folder, shard_rows=SHARD, progress=False)
+        assert [path.name for path in folder.iterdir()] == [".lock"]
+        holder.kill()  # and the lock goes with it
+    assert len(encode_corpus(corpus, encoder, folder, shard_rows=SHARD, progress=False)) == len(corpus)
+
+
 def test_encoders_and_corpora_never_mix(tmp_path: Path, corpus: PassageStore) -> None:
     encode_corpus(corpus, tiny(), tmp_path / "v", shard_rows=SHARD, progress=False)
     before = content(tmp_path / "v")

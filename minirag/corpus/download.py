@@ -8,16 +8,14 @@ download must match.
     download("bart-large", "checkpoints")  # a group: every file of that model, in a folder of that name
 """
 
-import contextlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from minirag.corpus.fetch import Request, fetch, forget
 from minirag.errors import MiniragError
-from minirag.files import read_json, sha256_of, write_json
+from minirag.files import only_process, read_json, sha256_of, write_json
 from minirag.paths import data_dir
 
 LOCK_NAME = "downloads.lock.json"
@@ -77,7 +75,7 @@ def _download_file(source: Source, folder: Path, progress: bool) -> Path:
     if not target.resolve().is_relative_to(folder.resolve()):
         raise MiniragError(f"source '{source.name}' would be written to {target}, outside {folder}; correct its 'file'")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _only_process(
+    with only_process(
         target.with_name(f".{target.name}.lock"), f"another process is downloading {target}; wait until it has finished"
     ):
         expected = source.sha256 or _read_lock(folder).get(source.file, {}).get("sha256")
@@ -132,19 +130,5 @@ def _read_lock(folder: Path) -> dict[str, dict[str, Any]]:
 def _record(source: Source, folder: Path, sha256: str) -> None:
     """Remember the first checksum seen; one process at a time, so that two downloads into one folder both end up in the
     file."""
-    with _only_process(folder / f".{LOCK_NAME}.lock"):
+    with only_process(folder / f".{LOCK_NAME}.lock"):
         write_json(folder / LOCK_NAME, {**_read_lock(folder), source.file: {"url": source.url, "sha256": sha256}})
-
-
-@contextlib.contextmanager
-def _only_process(path: Path, busy: str | None = None) -> Iterator[None]:
-    """Hold a lock that the system drops even when the process is killed. Where another holds it: wait, or raise `busy` if that
-    is given."""
-    import fcntl  # not on Windows, where minirag runs under WSL
-
-    with open(path, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB if busy else fcntl.LOCK_EX)
-        except BlockingIOError:
-            raise MiniragError(busy) from None
-        yield

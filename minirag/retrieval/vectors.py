@@ -145,7 +145,8 @@ class VectorStore:
 
 
 def _is_store(folder: Path) -> bool:
-    return all(path.name == "manifest.json" or path.match("vectors-*.npy") for path in folder.iterdir())
+    own = ("manifest.json", ".lock")
+    return all(path.name in own or path.match("vectors-*.npy") for path in folder.iterdir())
 
 
 def _map_shard(folder: Path, settings: VectorSettings, shard: int) -> Tensor:
