@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -12,6 +13,8 @@ from jaxtyping import install_import_hook
 
 # Every jaxtyping annotation of the package is checked at each call made by a test.
 install_import_hook("minirag", "beartype.beartype")
+if TYPE_CHECKING:
+    from minirag.corpus.miniwiki import MiniWiki
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -27,3 +30,11 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"the real data sets are not at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def wiki() -> "MiniWiki":
+    """The shipped MiniWiki, made once in each worker."""
+    from minirag.corpus.miniwiki import MiniWiki
+
+    return MiniWiki.load()

@@ -14,6 +14,7 @@ from unittest.mock import create_autospec
 
 import pytest
 import torch
+from miniwiki_case import load
 
 from minirag import cli
 from minirag.cli.common import KINDS, open_index
@@ -28,7 +29,7 @@ ARTICLES = [
 ]
 WORDS = ["the", "a", "red", "blue", "panda", "river", "city", "lives", "in", "near", "old", "young", "and", "of", "citta"]
 COMMANDS = ["quickstart", "download", "passages", "encode", "index build", "index info", "search", "doctor"]
-COMMANDS += ["bench search", "bench encode"]
+COMMANDS += ["bench search", "bench encode", "miniwiki"]
 PROGRAM = [sys.executable, "-c", "import sys; from minirag.cli import main; sys.exit(main())"]
 
 
@@ -317,13 +318,35 @@ def test_bad_rows_stop_or_are_counted_and_listed(tmp_path, run, fails) -> None:
     assert "own.csv, row 3: " in shown
 
 
-def test_miniwiki_needs_no_source(run, misused, monkeypatch, tmp_path) -> None:
-    from minirag.corpus import miniwiki
-    from minirag.corpus.passages import Article
+def six_lands(monkeypatch, folder: Path) -> None:
+    """Let `MiniWiki.load()` find the small wiki."""
+    from minirag.corpus.miniwiki import MiniWiki
 
-    monkeypatch.setattr(miniwiki, "articles", lambda: [Article("1", "Bern", "is a city")])
+    small = load(folder)
+    monkeypatch.setattr(MiniWiki, "load", lambda: small)
+
+
+def test_miniwiki_shows_writes_and_counts(run, fails, misused, monkeypatch, tmp_path) -> None:
+    six_lands(monkeypatch, tmp_path / "tables")
+    shown = run("miniwiki", "--show", "isles of ys")
+    assert shown.startswith("Isles of Ys\n")
+    assert "Isles of Ys — capital — Kêr-Is" in shown
+    assert run("miniwiki", "--show", "lands/lemuria", "--json")["title"] == "Lemuria"
+    assert "did you mean Lemuria" in fails("miniwiki", "--show", "Lemura")
+    made = run("miniwiki", "--out", tmp_path / "out", "--json")
+    assert str(tmp_path / "out" / "marks.jsonl") in made["files"]
+    stats = run("miniwiki", "--stats", "--json")
+    assert stats["sizes"]["entities"] == 6
+    assert stats["domains"]["lands"]["relations"] == 4
+    assert "| entities | 6 |" in run("miniwiki", "--stats")
+    misused("miniwiki")
+    misused("miniwiki", "--stats", "--show", "Lemuria")
+
+
+def test_miniwiki_needs_no_source(run, misused, monkeypatch, tmp_path) -> None:
+    six_lands(monkeypatch, tmp_path / "tables")
     made = run("passages", "--format", "miniwiki", "--out", tmp_path / "p", "--json")
-    assert (made["passages"], made["formats"]) == (1, {})
+    assert (made["passages"], made["formats"]) == (7, {})
     assert "SOURCE" in misused("passages", "own.csv", "--format", "miniwiki", "--out", tmp_path / "p")
     assert "SOURCE" in misused("passages", "--out", tmp_path / "p")
 

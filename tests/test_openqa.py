@@ -24,6 +24,8 @@ def written(folder, name, text):
 NQ = '{"question": "who?", "answer": ["A", "B"]}\n\n{"id": 7, "question": " when? ", "answers": "1998"}\n'
 DPR = 'who "he"?\t[\'A\', "O\'Neil"]\n"quoted ""q"""\t"[\'say ""hi""\']"\n'
 TREC = '1756\tfactoid\tWhen is "it"?\tSept?(ember)?|Feb(ruary)?\n'
+TRIVIA = """{"Version": 1.0, "Data": [{"QuestionId": "tc_1", "Question": "Which one?",
+  "Answer": {"Value": "A", "Aliases": ["B", "A"], "HumanAnswers": ["C"], "NormalizedValue": "a"}, "EntityPages": []}]}"""
 WEBQ = '[{"qId": "wqr1", "qText": "what?", "answers": ["X"]}]'
 
 
@@ -37,6 +39,7 @@ def test_each_layout_by_hand(tmp_path, ending):
     assert read("t.tsv", TREC) == [Question("1756", 'When is "it"?', ("Sept?(ember)?|Feb(ruary)?",), "regex")]
     assert read("bom.jsonl", "\ufeff" + NQ) == read("nq.jsonl", NQ)
     assert read("w.json", WEBQ) == [Question("wqr1", "what?", ("X",))]
+    assert read("unfiltered.json", TRIVIA) == [Question("tc_1", "Which one?", ("A", "B", "C"))]
 
 
 def test_how_answers_match(tmp_path):

@@ -10,7 +10,6 @@ the whole work, from text to vectors; they take turns, and the median of the rou
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import torch
@@ -141,7 +140,6 @@ def _same(ours: Tensor, theirs: Tensor) -> bool:
 
 
 def _miniwiki(count: int) -> list[Passage]:
-    from minirag.corpus import miniwiki
-    from minirag.corpus.passages import split_articles
+    from minirag.corpus.miniwiki import MiniWiki
 
-    return list(islice(split_articles(miniwiki.articles()), count))
+    return MiniWiki.load().passages[:count]

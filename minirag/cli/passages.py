@@ -113,9 +113,9 @@ def _passages(arguments: argparse.Namespace, formats: dict[Path, str], bad: Any)
     from minirag.corpus.passages import split_articles
 
     if arguments.format == "miniwiki":
-        from minirag.corpus import miniwiki
+        from minirag.corpus.miniwiki import MiniWiki
 
-        return split_articles(miniwiki.articles(), arguments.words, arguments.tail)
+        return split_articles(MiniWiki.load().articles, arguments.words, arguments.tail)
     read: dict[str, Callable[[Path, Any], Iterator[Any]]] = {
         "psgs_w100": readers.read_passages_tsv,
         "texts": readers.read_texts,

@@ -3,7 +3,7 @@
 It renders MiniWiki, encodes it with the best bi-encoder that ships, searches every question set with BM25, exact search and
 IVF at several n_probe, and writes a report. What it makes stays beside the report and is used again:
 
-    runs/quickstart/questions/{train,dev,test}.jsonl
+    runs/quickstart/miniwiki/nq/{train,dev,test,prose}.jsonl  triviaqa/  webquestions/  …
     runs/quickstart/passages/  vectors/  bm25/  exact/  ivf/      (what each was made from: stages.json)
     runs/quickstart/results.json  report.html
 """
@@ -50,6 +50,13 @@ from minirag.tasks.openqa import read_questions
 
 KS = (1, 5, 20)
 PROBES = (1, 2, 4, 8, 16, 32)
+SETS = {
+    "TriviaQA-style, test": "triviaqa/test.json",
+    "WebQuestions-style, test": "webquestions/test.jsonl",
+    "CuratedTREC-style, test": "curatedtrec/test.tsv",
+    "on prose": "nq/prose.jsonl",
+    "NQ-style, test": "nq/test.jsonl",
+}
 TIMED = 512  # questions whose search is timed
 NOTE = "MiniWiki's questions are made from the same facts as its articles and use their names, which favours counting words."
 SHARD = 1_024  # passages encoded between two savings
@@ -100,7 +107,7 @@ def quickstart(
     start, folder = time.perf_counter(), Path(folder)
     stages = Stages(folder)
     if material is None:
-        material = stages.timed("rendering MiniWiki", lambda: miniwiki(folder / "questions"))
+        material = stages.timed("rendering MiniWiki", lambda: miniwiki(folder / "miniwiki"))
     if not material.sets:
         raise MiniragError("there is no question set to search; give at least one")
     encoder = Remembering(material.encoder)
@@ -136,16 +143,16 @@ def quickstart(
     return folder / "report.html"
 
 
-def miniwiki(questions_folder: Path) -> Material:
-    """MiniWiki as it ships, its questions written to a folder and read back."""
-    from minirag.corpus import miniwiki as wiki
+def miniwiki(folder: Path) -> Material:
+    """MiniWiki as it ships, the files of its tasks written to a folder, and its open questions read back."""
+    from minirag.corpus.miniwiki import MiniWiki, publish
     from minirag.retrieval.pretrained import minilm
 
     encoder = minilm()  # first, since it is the one thing that may not be there
-    domains = wiki.load_domains()
-    files = wiki.write_questions(questions_folder, domains)
-    sets = [QuestionSet(f"MiniWiki {split}", tuple(read_questions(path))) for split, path in files.items()]
-    return Material("MiniWiki", wiki.render(domains), sets, encoder, "all-MiniLM-L6-v2", NOTE)
+    wiki = MiniWiki.load()
+    publish(folder, wiki)
+    sets = [QuestionSet(name, tuple(read_questions(folder / file))) for name, file in SETS.items()]
+    return Material("MiniWiki", wiki.articles, sets, encoder, "all-MiniLM-L6-v2", NOTE)
 
 
 def build(

@@ -4,6 +4,7 @@
 |---|---|---|
 | NQ-open | JSON lines `{"question", "answer": [...]}` (or "answers") | NQ-open, WebQuestions, TriviaQA exports |
 | WebQuestions | JSON list `[{"qId", "qText", "answers"}]` | brmson's WebQuestions |
+| TriviaQA | JSON `{"Data": [{"QuestionId", "Question", "Answer": {"Value", "Aliases"}}]}` | TriviaQA, all versions |
 | DPR | tab-separated `question`, `['answer', ...]` | `*.qa.csv` |
 | CuratedTREC | tab-separated `id`, `factoid`, `question`, `regex` | brmson's CuratedTREC |
 
@@ -74,16 +75,20 @@ def _json_lines(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, dict[st
 
 def _json_list(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        records = [_renamed(record) for record in json.loads("".join(lines))]
+        whole = json.loads("".join(lines))
+        records = [_renamed(record) for record in (whole.get("Data", []) if isinstance(whole, dict) else whole)]
     except (ValueError, TypeError) as error:
         raise MiniragError(f"{path} is not a JSON list of questions ({error}); check that it is the right file") from error
     yield from enumerate(records, 1)
 
 
 def _renamed(record: Any) -> dict[str, Any]:
-    """One set of names for NQ-open's and WebQuestions' keys."""
+    """One set of names for NQ-open's, WebQuestions' and TriviaQA's keys."""
     if not isinstance(record, dict):
         raise ValueError(f"{type(record).__name__} instead of an object")
+    if isinstance(answer := record.get("Answer"), dict):
+        names = [answer.get("Value"), *answer.get("Aliases", []), *answer.get("HumanAnswers", [])]
+        return {"id": record.get("QuestionId"), "question": record.get("Question"), "answers": list(dict.fromkeys(names))}
     return {
         "id": record.get("id", record.get("qId")),
         "question": record.get("question", record.get("qText")),

@@ -8,17 +8,19 @@ import csv
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from minirag.corpus.miniwiki.phrasings import Phrasings, Relation, read_phrasings
+from minirag.corpus.miniwiki.phrasings import Phrasings, Relation, read_phrasings, relations_in
+from minirag.corpus.miniwiki.values import parse_date
 from minirag.errors import MiniragError
 from minirag.paths import data_dir
 
 _FIXED = ("entity", "aliases", "pronoun", "the")
 _PRONOUNS = ("it", "he", "she", "they")
 _PLACES = {"place", "city", "country", "state", "region", "landmark", "namesake", "power"}
+_STEM = 5  # letters that two words share if one gives the other away
 UNLINKED_KINDS = ("year", "number", "symbol", "date")  # a year or a symbol that looks like a name is still no entity
 
 
@@ -99,6 +101,16 @@ def normal(name: str) -> str:
 def contains(text: str, name: str) -> bool:
     """Whether the tokens of `name` stand side by side in `text`."""
     return f" {' '.join(tokens(name))} " in f" {' '.join(tokens(text))} "
+
+
+def share_a_stem(one: str, other: str) -> bool:
+    """Whether a longer word of one begins like a word of the other, so that it gives it away.
+
+    >>> share_a_stem("Jamaica", "Jamaican dollar"), share_a_stem("Chad", "Charles")
+    (True, False)
+    """
+    stems = ({token[:_STEM] for token in tokens(text) if len(token) >= _STEM} for text in (one, other))
+    return bool(set.intersection(*stems))
 
 
 def load_domains(folder: Path | str | None = None) -> list[Domain]:
@@ -217,9 +229,14 @@ def _read_entity(path: Path, number: int, row: dict[str, str], phrasings: Phrasi
     entity = Entity(row["entity"], aliases, row["pronoun"], row.get("the") == "yes", phrasings.common, cells)
     if not all(aliases) or len({name.lower() for name in (entity.title, *aliases)}) <= len(aliases):
         raise _fault(path, number, "aliases", f"{row['aliases']!r} is empty in part or repeats a name", "keep each name once")
-    if not any(set(re.findall(r"\{(\w+)\}", intro)) <= {"entity", *cells} for intro in phrasings.intro):
+    if not has_intro(phrasings, cells):
         raise _fault(path, number, "entity", f"{entity.title!r} lacks a fact of every intro", "add it, or a shorter intro")
     return entity
+
+
+def has_intro(phrasings: Phrasings, cells: Collection[str]) -> bool:
+    """Whether some introduction tells only of these relations."""
+    return any(set(relations_in(intro)) <= set(cells) for intro in phrasings.intro)
 
 
 def _read_cell(path: Path, number: int, title: str, relation: Relation, cell: str) -> tuple[Value, ...]:
@@ -238,6 +255,11 @@ def _read_cell(path: Path, number: int, title: str, relation: Relation, cell: st
         raise _fault(path, number, relation.name, f"{cell!r} is the entity itself", "leave the cell empty")
     if relation.value == "year" and not all(re.fullmatch(r"\d{1,5}( BC)?", value.name) for value in values):
         raise _fault(path, number, relation.name, f"{cell!r} is no year", "write it as 1789 or 44 BC")
+    if relation.value == "date":
+        try:
+            [parse_date(value.name) for value in values]
+        except ValueError:
+            raise _fault(path, number, relation.name, f"{cell!r} is no day", "write it as 1789-07-14") from None
     _refuse_leaks(path, number, relation, values)
     return values
 

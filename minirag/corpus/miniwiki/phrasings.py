@@ -13,14 +13,33 @@ from typing import Any
 
 from minirag.errors import MiniragError
 
-_RELATION_KEYS = {"label", "value", "statements", "many", "inverse", "questions", "inverse_questions"}
+_RELATION_KEYS = {"label", "value", "statements", "many", "inverse", "questions", "inverse_questions", "open", "absent"}
 _OVERVIEW_KEYS = {"title", "relations", "lines", "opening"}
-_DOMAIN_KEYS = {"kind", "plural", "common", "intro", "relations", "overviews"}
+_DOMAIN_KEYS = {"kind", "plural", "common", "short", "intro", "together", "relations", "overviews"}
+# How many phrasings of each sort there must be. The last question of a relation is kept from training (see `questions.py`).
+LEAST = {
+    "intro": 6,
+    "together": 5,
+    "statements": 6,
+    "many": 3,
+    "inverse": 3,
+    "questions": 5,
+    "inverse_questions": 3,
+    "lines": 3,
+    "opening": 1,
+    "articles_office": 6,
+    "articles_person": 6,
+    "background": 4,
+}
 
 
 @dataclass(frozen=True)
 class Relation:
-    """A relation such as `capital`, the kind of its values, and the ways to state it and to ask for it."""
+    """A relation such as `capital`, the kind of its values, and the ways to state it and to ask for it.
+
+    `open`: the table need not have all values of an entity, so that another one is not false. `absent`: an empty cell means
+    that there is no value (a living writer's year of death), not that the table does not know it.
+    """
 
     name: str
     label: str
@@ -30,6 +49,8 @@ class Relation:
     inverse: tuple[str, ...]
     questions: tuple[str, ...]
     inverse_questions: tuple[str, ...]
+    open: bool = False
+    absent: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,15 +72,28 @@ class Overview:
 class Phrasings:
     """All the templates of a domain, and what one of its entities is called (`kind`) and several of them (`plural`).
 
-    `common`: the names are common nouns, written small inside a sentence (gold).
+    `common`: the names are common nouns, written small inside a sentence (gold). `short`: what an entity may be called once it
+    has been named ("the river"). `together`: sentences that tell two or three relations at once.
     """
 
     kind: str
     plural: str
     common: bool
+    short: str | None
     intro: tuple[str, ...]
+    together: tuple[str, ...]
     relations: dict[str, Relation]
     overviews: tuple[Overview, ...]
+
+
+@dataclass(frozen=True)
+class OfficePhrasings:
+    """How to tell who holds an office, on its own page and on the holder's, and how to ask for it."""
+
+    articles_office: tuple[str, ...]
+    articles_person: tuple[str, ...]
+    background: tuple[str, ...]
+    question: str
 
 
 def placeholders(template: str) -> list[str]:
@@ -71,25 +105,51 @@ def placeholders(template: str) -> list[str]:
     return re.findall(r"\{([a-z0-9_]+)\}", template)
 
 
-def read_phrasings(path: Path) -> Phrasings:
-    """Read and check one table of phrasings; a `MiniragError` names the file and the key that is wrong."""
+def relations_in(template: str) -> list[str]:
+    """The relations that a template on `{entity}` tells."""
+    return [name for name in placeholders(template) if name != "entity"]
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a table; a `MiniragError` names the file if it is none."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MiniragError(f"{path.name} is not valid TOML ({error}); mend the line it names") from None
-    reader = _Table(path.name, "", table, _DOMAIN_KEYS)
+
+
+def read_phrasings(path: Path) -> Phrasings:
+    """Read and check one table of phrasings; a `MiniragError` names the file and the key that is wrong."""
+    reader = _Table(path.name, "", read_toml(path), _DOMAIN_KEYS)
     relations = {}
     for name, entry in reader.table("relations").items():
         relations[name] = _relation(_Table(path.name, f"relations.{name}.", entry, _RELATION_KEYS), name)
-    intro = reader.templates("intro", 4, needs={"entity"}, allows={"entity", *relations}, end=".")
+    intro = reader.templates("intro", needs={"entity"}, allows={"entity", *relations}, end=".")
+    together = reader.templates("together", needs={"entity"}, allows={"entity", *relations}, end=".")
+    for template in together:
+        if not 3 <= len(placeholders(template)) <= 4:
+            raise reader.fault("together", f"has one relation or too many in {template!r}", "tell two or three")
     overviews = [
         _overview(_Table(path.name, f"overviews[{i}].", entry, _OVERVIEW_KEYS), relations)
         for i, entry in enumerate(reader.raw.get("overviews", []))
     ]
-    common = reader.raw.get("common", False)
-    if not isinstance(common, bool):
-        raise reader.fault("common", f"is {common!r}", "write true or false")
-    return Phrasings(reader.text("kind"), reader.text("plural"), common, intro, relations, tuple(overviews))
+    short = reader.text("short") if "short" in reader.raw else None
+    if short is not None and not re.fullmatch(r"the [a-z ]+", short):
+        raise reader.fault("short", f"is {short!r}", 'write it like "the river"')
+    kind, plural, common = reader.text("kind"), reader.text("plural"), reader.flag("common")
+    return Phrasings(kind, plural, common, short, intro, together, relations, tuple(overviews))
+
+
+def read_office_phrasings(path: Path) -> OfficePhrasings:
+    """Read and check the templates of the dated snapshots."""
+    reader = _Table(path.name, "", read_toml(path), {"articles_office", "articles_person", "background", "question"})
+    told = {"position", "holder", "since"}
+    return OfficePhrasings(
+        reader.templates("articles_office", needs=told, allows=told, end="."),
+        reader.templates("articles_person", needs=told, allows=told, end="."),
+        reader.templates("background", needs={"position", "country"}, allows={"position", "country"}, end="."),
+        reader.text("question"),
+    )
 
 
 def _relation(reader: "_Table", name: str) -> Relation:
@@ -98,11 +158,13 @@ def _relation(reader: "_Table", name: str) -> Relation:
         name=name,
         label=reader.text("label"),
         value=reader.text("value"),
-        statements=reader.templates("statements", 4, needs=both, allows=both, end="."),
-        many=reader.templates("many", 2, needs=both, allows=both, end=".", optional=True),
-        inverse=reader.templates("inverse", 2, needs=both, allows=both, end=".", optional=True),
-        questions=reader.templates("questions", 3, needs=entity, allows=entity, end="?"),
-        inverse_questions=reader.templates("inverse_questions", 2, needs=value, allows=value, end="?", optional=True),
+        statements=reader.templates("statements", needs=both, allows=both, end="."),
+        many=reader.templates("many", needs=both, allows=both, end=".", optional=True),
+        inverse=reader.templates("inverse", needs=both, allows=both, end=".", optional=True),
+        questions=reader.templates("questions", needs=entity, allows=entity, end="?"),
+        inverse_questions=reader.templates("inverse_questions", needs=value, allows=value, end="?", optional=True),
+        open=reader.flag("open"),
+        absent=reader.flag("absent"),
     )
 
 
@@ -114,8 +176,8 @@ def _overview(reader: "_Table", relations: Collection[str]) -> Overview:
         raise reader.fault("title", f"groups by {sorted(group)}", "group by one relation of this file, or by none")
     if not 1 <= len(told) <= 3 or not set(told) <= set(relations):
         raise reader.fault("relations", f"is {list(told)}", "name one to three relations of this file")
-    lines = reader.templates("lines", 3, needs={"entity", *told}, allows={"entity", *told, *group}, end=".")
-    opening = reader.templates("opening", 1, needs=set(), allows=group, end=".")
+    lines = reader.templates("lines", needs={"entity", *told}, allows={"entity", *told, *group}, end=".")
+    opening = reader.templates("opening", needs=set(), allows=group, end=".")
     return Overview(title, told, lines, opening)
 
 
@@ -146,6 +208,12 @@ class _Table:
             raise self.fault(key, "is missing", "write it as a string")
         return value
 
+    def flag(self, key: str) -> bool:
+        value = self.raw.get(key, False)
+        if not isinstance(value, bool):
+            raise self.fault(key, f"is {value!r}", "write true or false")
+        return value
+
     def strings(self, key: str) -> tuple[str, ...]:
         value = self.raw.get(key, [])
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -154,15 +222,13 @@ class _Table:
             raise self.fault(key, "says the same twice", "leave one of them out")
         return tuple(value)
 
-    def templates(
-        self, key: str, least: int, *, needs: set[str], allows: set[str], end: str, optional: bool = False
-    ) -> tuple[str, ...]:
+    def templates(self, key: str, *, needs: set[str], allows: set[str], end: str, optional: bool = False) -> tuple[str, ...]:
         """A list of templates: enough of them, each with the names it needs, no others, none twice, and its end mark."""
         templates = self.strings(key)
         if optional and key not in self.raw:
             return ()
-        if len(templates) < least:
-            raise self.fault(key, f"has {len(templates)} phrasings", f"write at least {least}")
+        if len(templates) < LEAST[key]:
+            raise self.fault(key, f"has {len(templates)} phrasings", f"write at least {LEAST[key]}")
         for template in templates:
             names = placeholders(template)
             bare = re.sub(r"\{[a-z0-9_]+\}", "", template)

@@ -1,123 +1,178 @@
-"""From a template to an English sentence: articles, possessives, lists, pronouns, capitals and full stops."""
+"""Prose: articles written freely, sentence by sentence, with questions, claims and a clue on each. One TOML file an article.
 
-import hashlib
+The rest of MiniWiki is rendered from tables; this is the test of natural language. Nothing on it is for training. What could
+make an example unfair is refused with the file and the key: an answer that does not stand in the text, a question that
+holds its answer or repeats the text's own words, a claim whose evidence is no sentence of the text.
+"""
+
 import re
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-T = TypeVar("T")
+from minirag.corpus.miniwiki.facts import contains, tokens
+from minirag.corpus.miniwiki.phrasings import read_toml
+from minirag.errors import MiniragError
+from minirag.paths import data_dir
 
-_PRONOUNS = {"it": ("It", "Its"), "he": ("He", "His"), "she": ("She", "Her")}
-# Sounds, not letters, decide between a and an: "a European", "a one-act play", "an hour", "an 8-bit", "an F".
-_CONSONANT_SOUND = re.compile(r"(eu|ewe|one\b|once|uni(?!n|m)|us[eu]|ut[ai]|uk|ur[ua]n|ubiq|u\b)", re.IGNORECASE)
-_VOWEL_SOUND = re.compile(r"([aeiou]|hour|honest|honou?r|heir|8|11\b|18\b|18\d\d\b|[FHLMNRSX]\b)", re.IGNORECASE)
-# Names that take "the" in a sentence: by their first word (the University of Basel) or by their last (the Ottoman Empire).
-_DEFINITE = re.compile(
-    r"((University|College|Institute|Republic|Kingdom|Duchy|Principality|Museum|Sea|Gulf|Bay|Battle|Treaty|Duke) of |River |"
-    r"(.*[ ])?(Empire|Union|Ocean|Sea|River|Mountains|Alps|Gallery|Museum|Museum of .*|Society|Republic|Kingdom|States)$|"
-    r"(Himalayas|Andes|Pyrenees|Louvre|Prado|Hermitage|Rijksmuseum|Karakoram|Danube|Rhine|Nile|Netherlands|Philippines)$)"
+LABELS = ("SUPPORTS", "REFUTES", "NOT ENOUGH INFO")
+_WORDS = (150, 350)  # of an article's text
+_QUESTIONS = 5
+_CLAIMS_A_LABEL = 2
+_REPEATED = 5  # words in a row that a question may not share with the text
+_KEYS = {"title", "about", "text", "questions", "claims", "full_answer", "clue"}
+# Words that may stand in an answer and in its question alike.
+_FUNCTION_WORDS = frozenset(
+    tokens(
+        "a an and are as at be by did do does for from had has have he her his how in is it its many much of on one or that "
+        "the their them they this to was were what when where which who whom whose why with"
+    )
 )
-# After "the", after a kind in apposition (the mountain Eiger) and after "present-day" a name does without its own.
-_NO_SECOND_THE = re.compile(r"(\bthe|\bthe (mountain|river|painting|country|state)|\bpresent-day) $", re.IGNORECASE)
 
 
-def pick(options: Sequence[T], *names: str) -> T:
-    """One of the options, chosen by a hash of names: the same on every machine, as good as drawn by lot."""
-    return options[number_of(*names) % len(options)]
+@dataclass(frozen=True)
+class ProseQuestion:
+    """A question and what counts as its answer, the text's own words first."""
+
+    question: str
+    answers: tuple[str, ...]
 
 
-def number_of(*names: str) -> int:
-    """A 64-bit number that depends on the names alone."""
-    return int.from_bytes(hashlib.sha256("\x1f".join(names).encode()).digest()[:8], "big")
+@dataclass(frozen=True)
+class ProseClaim:
+    """A claim, its label, and the sentence that decides it (empty where none does)."""
+
+    claim: str
+    label: str
+    evidence: str
 
 
-def listed(items: Sequence[str]) -> str:
-    """Items as a list in a sentence.
+@dataclass(frozen=True)
+class Clue:
+    """A Jeopardy clue: a category, a description, and the name it describes."""
 
-    >>> listed(["A", "B", "C"]), listed(["A", "B"]), listed(["A"])
-    ('A, B and C', 'A and B', 'A')
+    category: str
+    clue: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class ProseArticle:
+    """An article, the MiniWiki entities it is about, and the examples on it; `id` is the file's name."""
+
+    id: str
+    title: str
+    about: tuple[str, ...]
+    text: str
+    questions: tuple[ProseQuestion, ...]
+    claims: tuple[ProseClaim, ...]
+    full_answer: ProseQuestion
+    clue: Clue
+
+
+def load_prose(folder: Path | str | None = None) -> list[ProseArticle]:
+    """Every article under `folder` (by default the shipped `data/miniwiki/prose`), in the order of the files' names."""
+    folder = Path(folder) if folder is not None else data_dir() / "miniwiki" / "prose"
+    articles = [read_prose(path) for path in sorted(folder.glob("*.toml"))]
+    for title, times in Counter(article.title for article in articles).items():
+        if times > 1:
+            raise MiniragError(f"{folder} has {times} articles with the title {title!r}; keep one of them")
+    return articles
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of prose: a full stop, question or exclamation mark ends one where a capital follows.
+
+    >>> sentences('He asked "Why?" and left. It was 3.5 m. "Yes," she said.')
+    ['He asked "Why?" and left.', 'It was 3.5 m.', '"Yes," she said.']
     """
-    return f"{', '.join(items[:-1])} and {items[-1]}" if len(items) > 1 else items[0]
+    return re.split(r"(?:(?<=[.!?])|(?<=[.!?][\"'])) (?=[\"']?[A-Z0-9À-Þ])", " ".join(text.split()))
 
 
-def article_for(phrase: str) -> str:
-    """The indefinite article by sound.
-
-    >>> [article_for(p) for p in ("opera", "European", "hour", "union", "unincorporated area")]
-    ['an', 'a', 'an', 'a', 'an']
-    """
-    return "an" if _VOWEL_SOUND.match(phrase) and not _CONSONANT_SOUND.match(phrase) else "a"
-
-
-def fill(template: str, phrases: Mapping[str, str]) -> str:
-    """The sentence (or title) of a template, its names in braces replaced by phrases.
-
-    >>> fill("{entity}'s capital is a {value}.", {"entity": "the United States", "value": "old city"})
-    "The United States' capital is an old city."
-    >>> fill("The {entity} is governed from {value}.", {"entity": "the Netherlands", "value": "Washington, D.C."})
-    'The Netherlands is governed from Washington, D.C.'
-    """
-    text = phrase = ""
-    for piece in re.split(r"(\{[a-z0-9_]+\})", template):
-        if not (piece.startswith("{") and piece.endswith("}")):
-            plural = piece.startswith("'s ") and phrase.startswith("the ") and phrase.endswith("s")
-            text += "'" + piece[2:] if plural else piece
-            continue
-        phrase = phrases[piece[1:-1]]
-        if _NO_SECOND_THE.search(text):
-            text += phrase.removeprefix("the ")
-            continue
-        indefinite = re.search(r"\b(an?) $", text, re.IGNORECASE)
-        if indefinite:
-            right = article_for(phrase)
-            text = text[: indefinite.start()] + (right.capitalize() if indefinite[1][0] == "A" else right) + " "
-        text += phrase
-    return capitalised(re.sub(r"\.\.$", ".", text))
+def read_prose(path: Path) -> ProseArticle:
+    """Read and check one article; a `MiniragError` names the file and the key that is wrong."""
+    raw = read_toml(path)
+    if raw.keys() != _KEYS:
+        raise _fault(path, ", ".join(sorted(raw.keys() ^ _KEYS)), "is missing or unknown", f"use {', '.join(sorted(_KEYS))}")
+    try:
+        article = _article(path.stem, raw)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise _fault(path, str(error), "is missing, empty or of the wrong type", "see CONTRIBUTING.md for the layout") from None
+    _check_text(path, article)
+    for number, question in enumerate(article.questions, 1):
+        _check_question(path, f"questions[{number}]", question, article)
+    _check_claims(path, article)
+    return article
 
 
-def capitalised(text: str) -> str:
-    """The text with a capital first letter, also inside an opening quotation mark."""
-    start = 1 if text[:1] in ('"', "“", "‘") else 0
-    return text[:start] + text[start : start + 1].upper() + text[start + 1 :]
+def _article(id: str, raw: dict[str, Any]) -> ProseArticle:
+    claims = [(claim["claim"], claim["label"], claim.get("evidence")) for claim in raw["claims"]]
+    full, clue = raw["full_answer"], raw["clue"]
+    return ProseArticle(
+        id,
+        _string(raw["title"]),
+        tuple(map(_string, raw["about"])),
+        raw["text"].strip(),
+        tuple(ProseQuestion(_string(each["question"]), tuple(map(_string, each["answers"]))) for each in raw["questions"]),
+        tuple(ProseClaim(_string(claim), label, "" if said is None else _string(said)) for claim, label, said in claims),
+        ProseQuestion(_string(full["question"]), (_string(full["answer"]),)),
+        Clue(_string(clue["category"]), _string(clue["clue"]), _string(clue["answer"])),
+    )
 
 
-def definite(name: str) -> str:
-    """A name as it stands inside a sentence, with "the" where English wants it.
-
-    >>> [definite(name) for name in ("Ottoman Empire", "University of Basel", "Yale University", "the Sun")]
-    ['the Ottoman Empire', 'the University of Basel', 'Yale University', 'the Sun']
-    """
-    return f"the {name}" if _DEFINITE.match(name) and not name.startswith(("the ", "The ")) else name
+def _string(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or value != " ".join(value.split()):
+        raise ValueError(f"the value {value!r}")
+    return value
 
 
-def after_comma(template: str) -> str | None:
-    """The template as it continues after "By comparison,", or None where its opening would not read well there."""
-    if template.startswith("{"):
-        return template
-    return template[:1].lower() + template[1:] if template.split(" ", 1)[0] in ("A", "An", "The") else None
+def _check_text(path: Path, article: ProseArticle) -> None:
+    words = len(article.text.split())
+    if not _WORDS[0] <= words <= _WORDS[1]:
+        raise _fault(path, "text", f"has {words} words", f"write {_WORDS[0]} to {_WORDS[1]}")
+    if len(article.questions) != _QUESTIONS:
+        raise _fault(path, "questions", f"are {len(article.questions)}", f"ask {_QUESTIONS}")
+    if not article.full_answer.answers[0].endswith(".") or len(article.full_answer.answers[0].split()) < 5:
+        raise _fault(path, "full_answer.answer", "is no whole sentence", "write one that ends with a full stop")
+    clue = article.clue
+    if contains(clue.clue, clue.answer):
+        raise _fault(path, "clue", f"names its answer {clue.answer!r}", "describe it without the name")
+    if not contains(f"{article.title} {article.text}", clue.answer):
+        raise _fault(path, "clue.answer", f"{clue.answer!r} does not stand in the text", "use the text's own name for it")
 
 
-def with_pronoun(template: str, name: str, pronoun: str) -> str | None:
-    """The template with a pronoun for `{name}` where that is easily its subject or a possessive at its beginning, else None.
+def _check_question(path: Path, where: str, question: ProseQuestion, article: ProseArticle) -> None:
+    answer, text = question.answers[0], question.question
+    if not contains(article.text, answer):
+        raise _fault(path, where, f"has the answer {answer!r}, which does not stand in the text", "use the text's own words")
+    leaked = (set(tokens(answer)) - _FUNCTION_WORDS) & set(tokens(text))
+    if any(word.isalnum() for word in leaked):
+        raise _fault(path, where, f"gives away {sorted(leaked)} of its answer", "ask in other words")
+    words = [token for token in tokens(text) if token.isalnum()]
+    said = f" {' '.join(token for token in tokens(article.text) if token.isalnum())} "
+    for start in range(len(words) - _REPEATED + 1):
+        run = " ".join(words[start : start + _REPEATED])
+        if f" {run} " in said:
+            raise _fault(path, where, f"repeats the text's words {run!r}", "ask in other words")
+    if not text.endswith("?"):
+        raise _fault(path, where, "does not end with a question mark", "end it so")
 
-    >>> with_pronoun("{entity}'s capital is {value}.", "entity", "it")
-    'Its capital is {value}.'
-    >>> with_pronoun("The year of birth of {entity} is {value}.", "entity", "she")
-    'Her year of birth is {value}.'
-    >>> with_pronoun("{value} is where {entity} was born.", "entity", "he")
-    '{value} is where he was born.'
-    """
-    if pronoun not in _PRONOUNS:  # "they" would need other verbs than the templates have
-        return None
-    subject, possessive = _PRONOUNS[pronoun]
-    slot = rf"\{{{name}\}}"
-    for pattern, replacement in (
-        (rf"^{slot} (?!and )", f"{subject} "),
-        (rf"^{slot}'s ", f"{possessive} "),
-        (rf"^The ((?:(?!(?:of|that|which|to|is|was|are) )[a-z-]+ )+(?:of [a-z]+ )?)of {slot} (?!and )", rf"{possessive} \1"),
-        (rf"\b(where|which|that|when) {slot} (?!and )", rf"\1 {subject.lower()} "),
-    ):
-        shorter, found = re.subn(pattern, replacement, template)
-        if found:
-            return shorter
-    return None
+
+def _check_claims(path: Path, article: ProseArticle) -> None:
+    known = set(sentences(article.text))
+    counts = Counter(claim.label for claim in article.claims)
+    if counts != dict.fromkeys(LABELS, _CLAIMS_A_LABEL):
+        raise _fault(path, "claims", f"are {dict(counts)}", f"write {_CLAIMS_A_LABEL} with each label")
+    for number, claim in enumerate(article.claims, 1):
+        decided = claim.label != "NOT ENOUGH INFO"
+        if decided and claim.evidence not in known:
+            raise _fault(path, f"claims[{number}].evidence", f"{claim.evidence!r} is no sentence of the text", "copy one whole")
+        if not decided and claim.evidence:
+            raise _fault(path, f"claims[{number}].evidence", "is given for a claim that nothing decides", "leave it out")
+        if claim.claim in known:
+            raise _fault(path, f"claims[{number}]", "is a sentence of the text", "put it in other words")
+
+
+def _fault(path: Path, key: str, wrong: str, remedy: str) -> MiniragError:
+    return MiniragError(f"{path.name}: {key} {wrong}; {remedy}")
