@@ -5,7 +5,7 @@ from miniwiki_case import FACTS, load
 
 from minirag.corpus.miniwiki import MiniWiki
 from minirag.errors import MiniragError
-from minirag.teaching.widgets import Article, browse
+from minirag.teaching.widgets import ArticleView, browse
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def lands(tmp_path) -> MiniWiki:
 
 
 def test_an_article_shows_passages_facts_and_questions(lands):
-    shown = Article(lands, "Isles of Ys")._repr_html_()
+    shown = ArticleView(lands, "Isles of Ys")._repr_html_()
     assert "<small>passage 2</small>" in shown
     assert "<td>Isles of Ys</td><td>capital</td><td>Kêr-Is</td><td>2, 7</td>" in shown
     assert (
@@ -23,11 +23,11 @@ def test_an_article_shows_passages_facts_and_questions(lands):
         or "does Kêr-Is rule?" in shown
     )
     with pytest.raises(MiniragError, match=r"no article 'Ysa'"):
-        Article(lands, "Ysa")
+        ArticleView(lands, "Ysa")
 
 
 def test_names_are_text_and_not_html(tmp_path):
-    shown = Article(load(tmp_path, facts=FACTS.replace("Meru", "<b>Meru</b>")), "Lemuria")._repr_html_()
+    shown = ArticleView(load(tmp_path, facts=FACTS.replace("Meru", "<b>Meru</b>")), "Lemuria")._repr_html_()
     assert "<b>" not in shown
     assert "&lt;b&gt;Meru&lt;/b&gt;" in shown
 

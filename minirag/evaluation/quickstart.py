@@ -58,7 +58,10 @@ SETS = {
     "NQ-style, test": "nq/test.jsonl",
 }
 TIMED = 512  # questions whose search is timed
-NOTE = "MiniWiki's questions are made from the same facts as its articles and use their names, which favours counting words."
+NOTE = (
+    "The questions on facts use the names that the articles use, which favours counting words; those on prose are asked in "
+    "other words than the text's, which favours the bi-encoder."
+)
 SHARD = 1_024  # passages encoded between two savings
 
 

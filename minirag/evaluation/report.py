@@ -132,9 +132,8 @@ def _all_sets(findings: Findings) -> str:
         + "</tr>"
         for system in findings.systems
     ]
-    return f"""<p class="note">Answer recall in percent. The encoder has seen none of these questions,
-so the sets differ by chance and by topic
-only; they are kept apart because the project trains on the first.</p>
+    return f"""<p class="note">Answer recall in percent. The encoder has seen none of these questions:
+the sets differ in how they ask, and in what of.</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Answer recall on every question set"><table>
 <thead><tr><th rowspan="2" scope="col">system</th>{groups}</tr><tr>{heads}</tr></thead>
 <tbody>{"".join(rows)}</tbody></table></div>"""

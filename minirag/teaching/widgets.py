@@ -1,7 +1,7 @@
 """Things to look at and click on in a notebook: MiniWiki's articles with their passages, facts and questions.
 
 browse(MiniWiki.load())          search titles, choose one, read; needs a live Jupyter
-Article(wiki, "Nile")            one article as a picture of itself; stays in the saved notebook
+ArticleView(wiki, "Nile")            one article as a picture of itself; stays in the saved notebook
 """
 
 import html
@@ -20,13 +20,13 @@ _STYLE = """<style>
 .miniwiki blockquote { margin: 0 0 .5rem; padding: .4rem .7rem; border-left: 4px solid #0072B2; }
 .miniwiki small { opacity: .7; } .miniwiki summary { cursor: pointer; font-weight: 600; margin: .5rem 0 .2rem; }
 .miniwiki table { border-collapse: collapse; }
-.miniwiki td, .miniwiki th { text-align: left; vertical-align: top; padding: .1rem .7rem .1rem 0; }
+.miniwiki td, .miniwiki th { text-align: left !important; vertical-align: top; padding: .1rem .7rem .1rem 0 !important; }
 </style>"""
 _SHOWN = 50  # titles in the list
 
 
-@dataclass(frozen=True)
-class Article:
+@dataclass(frozen=True, repr=False)
+class ArticleView:
     """An article of `wiki` by its title, shown with all that belongs to it; MiniragError if there is none."""
 
     wiki: MiniWiki
@@ -34,6 +34,9 @@ class Article:
 
     def __post_init__(self) -> None:
         dossier(self.wiki, self.title)
+
+    def __repr__(self) -> str:
+        return f"ArticleView({self.title!r})"
 
     def _repr_html_(self) -> str:
         return article_html(self.wiki, dossier(self.wiki, self.title))

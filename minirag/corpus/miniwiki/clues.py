@@ -97,14 +97,15 @@ def _for(entity: Entity, frames: Sequence[str]) -> list[str]:
 
 def _predicates(domain: Domain, name: str) -> list[str]:
     """The statements of a relation that only say something of the entity, in one clause, without naming its kind again."""
-    phrases = f"{domain.phrasings.kind} {domain.phrasings.plural}".split()
-    kinds = {word for word in phrases if len(word) > 3}  # "of" and "the" are no kinds
+    kinds = f"{domain.phrasings.kind} {domain.phrasings.plural}"
+    words = {word for word in kinds.split() if len(word) > 3}  # "of" and "the" are no kinds
     return [
         template
         for template in domain.phrasings.relations[name].statements
         if template.startswith("{entity} ")
         and not any(sign in template for sign in (",", ";", " and "))
-        and not kinds & set(re.findall(r"\w+", template))
+        and not words & set(re.findall(r"\w+", template))
+        and not share_a_stem(kinds, template)  # an invention that was invented
     ]
 
 
