@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from miniwiki_case import load, write
 
 from minirag.corpus.miniwiki import MiniWiki, checksums, publish
@@ -393,6 +395,13 @@ def test_sentences_end_where_a_capital_follows():
         "4 of them!",
         "Ä.",
     ]
+
+
+@given(st.text(st.sampled_from("aB. ?!'\"3"), max_size=60))
+def test_sentences_lose_nothing(text):
+    found = sentences(text)
+    assert " ".join(found) == " ".join(text.split())
+    assert all(sentence[:1].isupper() or sentence[:1] in "'\"3" for sentence in found[1:])
 
 
 # The dossier and the card
