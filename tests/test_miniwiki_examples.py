@@ -287,7 +287,7 @@ def test_claims_come_in_threes_with_the_same_values_and_phrasings(wiki):
 def test_supported_and_refuted_claims_have_evidence_and_the_others_none(wiki):
     told = {(fact.entity.title, fact.relation.name): fact for fact in facts_of(wiki.domains)}
     for claim in wiki.examples["fever"]:
-        places = wiki.all_places_of(claim)
+        places = wiki.evidence_of(claim)
         assert bool(places) == (claim.answers[0] != "NOT ENOUGH INFO"), claim
         if claim.split == PROSE:
             continue

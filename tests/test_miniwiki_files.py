@@ -105,7 +105,7 @@ def test_fevers_evidence_points_to_the_sentence_that_decides(wiki, folder):
             assert (row["claim"], row["label"], str(row["id"])) == (claim.text, claim.answers[0], claim.id)
             for ((_, _, page, number),) in row["evidence"]:
                 if row["verifiable"] == "VERIFIABLE":
-                    told = wiki.all_places_of(claim)
+                    told = wiki.evidence_of(claim)
                     assert pages[page][str(number)] in {place.page.sentences[place.sentence].text for place in told}
 
 
@@ -147,7 +147,7 @@ def test_kilts_provenance_cuts_out_the_sentence(wiki, folder):
             for row, example in zip(lines(folder / "kilt" / f"{task}-{split}.jsonl"), examples, strict=True):
                 assert (row["id"], row["input"]) == (example.id, example.text)
                 assert [output["answer"] for output in row["output"]] == list(example.answers)
-                for found, place in zip(row["output"][0]["provenance"], wiki.all_places_of(example), strict=True):
+                for found, place in zip(row["output"][0]["provenance"], wiki.evidence_of(example), strict=True):
                     paragraph = source[found["wikipedia_id"]]["text"][found["start_paragraph_id"]]
                     cut = paragraph[found["start_character"] : found["end_character"]]
                     assert cut == place.page.sentences[place.sentence].text

@@ -146,9 +146,7 @@ def _claim(label: str, entity: Entity, stated: Fact, known: Fact, split: str, te
     domain, relation = known.domain, known.relation
     names = ("claim", domain.name, relation.name, known.entity.title)
     template, new = phrasing(relation.statements, split, *names)
-    value = teller.phrase(stated.value, relation, number_of(*names))
-    if "the {value}" in template.lower():
-        value = f"the {value.removeprefix('the ')}"
+    value = teller.told(domain, stated.entity, relation.name, template, number_of(*names))
     text = fill(template, {"entity": entity.phrase, "value": value})
     told = () if label == LABELS[2] else (known,)
     return Example(

@@ -14,11 +14,15 @@ FactId = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a fact is told: a page, the number of the sentence in it, and the passages in which that sentence stands."""
+    """Where a fact is told: a page, the number of the sentence in it, and the passages in which that sentence stands.
+
+    `clear`: the sentence alone says it, with the title of its page; not "He died in Delft." in the article on another man.
+    """
 
     page: Page
     sentence: int
     passages: tuple[str, ...]
+    clear: bool = True
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ def places(pages: Iterable[Page], links: Links) -> dict[FactId, list[Place]]:
             for fact in sentence.facts:
                 rows = [row for row in spans[number] if len(spans[number]) == 1 or _names_both(texts[row], fact, links)]
                 ids = tuple(str(first + row) for row in rows or spans[number])
-                found[fact_id(fact)].append(Place(page, number, ids))
+                own = page.id == page_id(fact.domain.name, fact.entity.title)
+                found[fact_id(fact)].append(Place(page, number, ids, own or fact.entity.name.lower() in sentence.text.lower()))
     return found
 
 

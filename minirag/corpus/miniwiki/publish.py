@@ -219,7 +219,7 @@ def _fever(wiki: MiniWiki, split: str, examples: Sequence[Example]) -> str:
     rows = []
     for each in examples:
         number = int(each.id)
-        places = wiki.all_places_of(each)
+        places = wiki.evidence_of(each)
         evidence: list[list[list[Any]]] = [[[number, i, _fever_title(p.page.title), p.sentence]] for i, p in enumerate(places)]
         rows.append(
             {
@@ -251,7 +251,7 @@ def _fever_title(title: str) -> str:
 
 def _kilt(wiki: MiniWiki, example: Example) -> dict[str, Any]:
     provenance = []
-    for place in wiki.all_places_of(example):
+    for place in wiki.evidence_of(example):
         paragraph, start, end = place.page.span(place.sentence)
         provenance.append(
             {

@@ -16,6 +16,7 @@ from minirag.corpus.miniwiki.pages import Page, passage_numbers, prose_page
 from minirag.corpus.miniwiki.prose import ProseArticle, ProseQuestion, load_prose
 from minirag.corpus.miniwiki.snapshots import Office, load_offices
 from minirag.corpus.miniwiki.splits import SPLITS, FactKey, Splits, pair
+from minirag.corpus.miniwiki.telling import Teller
 from minirag.corpus.passages import Article, Passage, split_articles
 
 TASKS = ("nq", "triviaqa", "webquestions", "curatedtrec", "msmarco", "jeopardy", "fever")
@@ -115,8 +116,12 @@ class MiniWiki:
         return [*self._prose_places(example), *first]
 
     def all_places_of(self, example: Example) -> list[Place]:
-        """Every place that tells a fact of the example: each alone is evidence."""
+        """Every place that tells a fact of the example."""
         return [*self._prose_places(example), *(place for fact in example.told for place in self.told[fact_id(fact)])]
+
+    def evidence_of(self, example: Example) -> list[Place]:
+        """The places whose sentence tells a fact of the example by itself: for a claim each of them is evidence enough."""
+        return [place for place in self.all_places_of(example) if place.clear]
 
     def _prose_places(self, example: Example) -> list[Place]:
         return [self._prose_place(page, sentence) for page, sentence in example.evidence]
@@ -138,13 +143,14 @@ class MiniWiki:
     def _full_answers(self, asked: list[Example]) -> list[Example]:
         """Questions with an answer in a whole sentence, by lot from those with one answer."""
         made: list[Example] = []
+        teller = Teller(self.links)
         for split, most in _FULL_ANSWERS.items():
             single = [q for q in asked if q.split == split and len(q.told) == 1 and not q.inverse]
             single.sort(key=lambda question: number_of("full answer", question.id))
             for question in single[:most]:
                 fact = question.told[0]
                 template, _ = phrasing(fact.relation.statements, "train", "full answer", question.id)
-                told = Renderer(self.domains[:0]).teller.phrase(fact.value, fact.relation)
+                told = teller.told(fact.domain, fact.entity, fact.relation.name, template, 0)
                 sentence = fill(template, {"entity": fact.entity.phrase, "value": told})
                 id = f"{number_of('full answer', question.text):016x}"
                 made.append(replace(question, id=id, sentence=sentence))
