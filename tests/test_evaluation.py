@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minirag.corpus.passages import Article, Passage
@@ -373,6 +373,7 @@ def test_answers_are_marked(text, answers, marked) -> None:
     assert highlighted(text, Question("1", "?", answers)) == marked
 
 
+@example("aa", "a a")
 @given(st.text("ab .é<", max_size=12), st.text("ab .é<", min_size=1, max_size=3))
 def test_something_is_marked_exactly_where_an_answer_is(text, answer) -> None:
     shown = highlighted(text, Question("1", "?", (answer,)))

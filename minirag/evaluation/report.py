@@ -5,6 +5,7 @@ Every text from outside (questions, passages, titles, machine names) passes thro
 
 import html
 import unicodedata
+from itertools import pairwise
 from pathlib import Path
 
 import regex
@@ -65,8 +66,7 @@ def highlighted(text: str, question: Question) -> str:
     """
     text = unicodedata.normalize("NFD", text)
     runs = [TOKEN.findall(unicodedata.normalize("NFD", answer)) for answer in question.answers]
-    between = r"[\p{Z}\p{C}]*"  # all that may stand between two tokens
-    patterns = [between.join(map(regex.escape, tokens)) for tokens in sorted(runs, key=len, reverse=True) if tokens]
+    patterns = [_side_by_side(tokens) for tokens in sorted(runs, key=len, reverse=True) if tokens]
     if question.match == "regex" or not patterns:
         return escape(text)
     # A token that is a word must not go on as a longer word; one that is a sign may.
@@ -77,6 +77,15 @@ def highlighted(text: str, question: Question) -> str:
         pieces += [escape(text[end : found.start()]), f"<mark>{escape(found[0])}</mark>"]
         end = found.end()
     return "".join([*pieces, escape(text[end:])])
+
+
+def _side_by_side(tokens: list[str]) -> str:
+    """A pattern of tokens with nothing but white space and control characters between them: some between two words."""
+    words = [regex.match(r"[\p{L}\p{N}\p{M}]", token) is not None for token in tokens]
+    pattern = regex.escape(tokens[0])
+    for token, both in zip(tokens[1:], map(all, pairwise(words)), strict=True):
+        pattern += (r"[\p{Z}\p{C}]+" if both else r"[\p{Z}\p{C}]*") + regex.escape(token)
+    return pattern
 
 
 def escape(text: object) -> str:
