@@ -416,7 +416,7 @@ def test_a_dossier_holds_all_there_is_on_an_article(wiki):
     assert "Nile" in nile.as_text()
     first = wiki.prose[0]
     written = dossier(wiki, first.title)
-    assert Counter(task for task, _ in written.examples) == {"nq": 5, "fever": 4, "msmarco": 1, "jeopardy": 1}
+    assert Counter(task for task, _ in written.examples) == {"nq": 5, "fever": 6, "msmarco": 1, "jeopardy": 1}
     with pytest.raises(MiniragError, match=r"has no article 'Nil'; did you mean .*Nile"):
         dossier(wiki, "Nil")
 

@@ -7,7 +7,8 @@ from typing import Any
 from minirag.corpus.miniwiki.examples import Example
 from minirag.corpus.miniwiki.facts import Fact, normal
 from minirag.corpus.miniwiki.graph import FactId, fact_id
-from minirag.corpus.miniwiki.pages import Page
+from minirag.corpus.miniwiki.on_prose import PROSE, on_prose
+from minirag.corpus.miniwiki.pages import Page, prose_id
 from minirag.corpus.miniwiki.wiki import MiniWiki
 from minirag.corpus.passages import Passage
 from minirag.errors import MiniragError
@@ -51,10 +52,12 @@ def dossier(wiki: MiniWiki, title: str) -> Dossier:
     first = next(place for place, passage in enumerate(wiki.passages) if wiki.page_of_passage[passage.id] == page.id)
     passages = tuple(wiki.passages[first : first + len(page.passages())])
     facts = {fact_id(fact): fact for sentence in page.sentences for fact in sentence.facts}
-    examples = tuple(
-        (task, example) for task, made in wiki.examples.items() for example in made if _is_on(example, page, facts)
+    articles = [article for article in wiki.prose if prose_id(article) == page.id]
+    written = {each.id for article in articles for made in on_prose(article).values() for each in made}
+    examples = (
+        (task, each) for task, made in wiki.examples.items() for each in made if each.id in written or _is_on(each, page, facts)
     )
-    return Dossier(page, passages, tuple(facts.values()), examples)
+    return Dossier(page, passages, tuple(facts.values()), tuple(examples))
 
 
 def find(wiki: MiniWiki, title: str) -> Page:
@@ -69,7 +72,6 @@ def find(wiki: MiniWiki, title: str) -> Page:
 
 
 def _is_on(example: Example, page: Page, facts: dict[FactId, Fact]) -> bool:
-    """Whether the example is about the page's own entity, or rests on the page's prose."""
-    on_prose = any(id == page.id for id, _ in example.evidence)
+    """Whether the example is about the page's own entity, and the page tells what it rests on."""
     own = page.title == example.entity or page.title.startswith(f"{example.entity} (")
-    return on_prose or (own and all(fact_id(fact) in facts for fact in example.told) and example.split != "prose")
+    return own and example.split != PROSE and all(fact_id(fact) in facts for fact in example.told)

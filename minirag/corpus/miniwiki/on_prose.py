@@ -3,6 +3,7 @@
 from minirag.corpus.miniwiki.english import number_of
 from minirag.corpus.miniwiki.examples import Example
 from minirag.corpus.miniwiki.facts import contains, tokens
+from minirag.corpus.miniwiki.pages import prose_id
 from minirag.corpus.miniwiki.prose import ProseArticle, sentences
 
 PROSE = "prose"  # the name of the split
@@ -55,5 +56,5 @@ def _example(
         new_phrasing=True,
         sentence=sentence,
         category=category,
-        evidence=tuple((f"prose/{article.id}", i) for i in evidence),
+        evidence=tuple((prose_id(article), i) for i in evidence),
     )

@@ -141,10 +141,15 @@ class Draft:
         return Page(self.id, self.title, (tuple(self.sentences),))
 
 
+def prose_id(article: ProseArticle) -> str:
+    """The id of its page."""
+    return f"prose/{article.id}"
+
+
 def prose_page(article: ProseArticle) -> Page:
     """A freely written article as a page."""
     paragraphs = (tuple(map(Sentence, sentences(paragraph))) for paragraph in article.text.split("\n\n"))
-    return Page(f"prose/{article.id}", article.title, tuple(paragraphs))
+    return Page(prose_id(article), article.title, tuple(paragraphs))
 
 
 def passage_numbers(pages: Iterable[Page]) -> Iterator[tuple[Page, int]]:
