@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 from unittest.mock import create_autospec
 
@@ -694,7 +695,9 @@ def test_an_interrupt_from_outside_is_code_130(home, tmp_path) -> None:
     """A program that waits for its source, a pipe nobody writes to, gets the signal that Ctrl-C sends."""
     os.mkfifo(tmp_path / "own.jsonl")
     command = ["passages", str(tmp_path / "own.jsonl"), "--format", "texts", "--quiet", "--out", str(tmp_path / "p")]
-    process = subprocess.Popen([*PROGRAM, *command], stderr=subprocess.PIPE, text=True)
+    # What runs in the background of a script is started with the signal ignored; this process is to hear it all the same.
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen([*PROGRAM, *command], stderr=subprocess.PIPE, text=True, preexec_fn=hears)
     with open(tmp_path / "own.jsonl", "wb"):  # opens when the program has opened it for reading
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
