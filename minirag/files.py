@@ -39,8 +39,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     A reader sees the old file or the new one, never a part; after an error the temporary file is gone.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as error:
+        raise MiniragError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder") from error
     os.close(handle)
     temporary = Path(name)
     try:

@@ -51,7 +51,7 @@ def test_reads_a_domain(tmp_path):
         ("Ys,it,yes", "Ys,it,no", "row 3, column the: is 'no'"),
         ("Ys,it,yes", "Ys;ys,it,yes", "row 3, column aliases: 'Ys;ys' is empty in part or repeats"),
         ("Ys,it,yes", "Ys;,it,yes", "row 3, column aliases: 'Ys;' is empty in part"),
-        ("Meru", " Meru", "row 4, column capital: has a stray space"),
+        ("Meru", " Meru", "row 4, column capital: has a stray space or an invisible"),
         ("Meru", "Meru|", "row 4, column capital: 'Meru|' has an empty value"),
         ("Meru", "Meru;Mu", "row 4, column capital: 'Meru;Mu' has several values"),
         ("Meru", "Lemuria", "row 4, column capital: 'Lemuria' is the entity itself"),
@@ -122,6 +122,21 @@ def test_an_entity_without_any_intro_is_named(tmp_path):
     phrasings = re.sub(r"intro = \[.*?\]", f"intro = {json.dumps(intro)}", PHRASINGS, flags=re.S)
     with pytest.raises(MiniragError, match="row 4, column entity: 'Lemuria' lacks a fact of every intro"):
         load_domains(write(tmp_path, phrasings=phrasings))
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "lands.csv, row 1, column entity: stands 0 times in the header"),
+        (FACTS.encode("latin1"), "lands.csv is not in UTF-8"),
+        (FACTS.replace("Meru", '"Meru').encode(), "lands.csv, row 4: is not CSV"),
+        (FACTS.encode()[:-8].replace(b"Tor", b"T\0or"), "has a stray space or an invisible character"),
+    ],
+)
+def test_a_damaged_table_is_named(tmp_path, content, complaint):
+    (write(tmp_path) / "facts" / "lands.csv").write_bytes(content)
+    with pytest.raises(MiniragError, match=re.escape(complaint)):
+        load_domains(tmp_path)
 
 
 def test_both_tables_are_needed(tmp_path):

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from miniwiki_case import load, write
+from miniwiki_case import FACTS, load, write
 
 from minirag.corpus.miniwiki import MiniWiki, checksums, publish
 from minirag.corpus.miniwiki.dossier import dossier
@@ -56,6 +56,25 @@ def test_the_small_wiki_is_published_too(tmp_path):
     assert all(path.is_file() for path in written)
     assert set(checksums(wiki)) == {"passages"} | {str(path.relative_to(tmp_path / "out")) for path in written}
     assert not (tmp_path / "out" / "snapshots").exists()
+
+
+def test_a_file_in_the_way_is_named_and_kept(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(MiniragError, match=r"cannot write .*out/nq/train\.jsonl: Not a directory"):
+        publish(tmp_path / "out", load(tmp_path / "tables"))
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_a_wiki_of_one_passage_or_none(tmp_path, rows):
+    """K larger than the corpus: fewer than ten passages with a query, and figures of what there is."""
+    from minirag.evaluation.card import figures, markdown
+
+    wiki = load(tmp_path, facts="\n".join(FACTS.splitlines()[: 1 + rows]) + "\n")
+    written = publish(tmp_path / "out", wiki)
+    assert all(path.is_file() for path in written)
+    assert len(wiki.passages) == rows
+    assert f"| passages | {rows} |" in markdown(figures(wiki))
 
 
 # The layouts
@@ -267,6 +286,8 @@ def test_offices_are_read(tmp_path):
         ("Gradlon", "", "row 2: lacks a position, a holder or a pronoun"),
         ("he,1990", "it,1990", "row 2: lacks a position, a holder or a pronoun"),
         ("1990", "soon", "row 2: has since_2016 'soon'"),
+        ("1990", "١٩٩٠", "row 2: has since_2016"),
+        ("Dahut", '"Dahut', "offices.csv, row 2: is not CSV"),
         ("2017", "2019", "row 2: has since_2018 '2019'"),
         ("2017", "2015", "row 2: has one holder at both dates"),
         ("Dahut", "Gradlon", "row 2: has one holder at both dates"),
@@ -277,6 +298,28 @@ def test_a_wrong_office_is_named(tmp_path, old, new, complaint):
     assert OFFICES.count(old) == 1
     with pytest.raises(MiniragError, match=re.escape(complaint)):
         load_offices(offices(tmp_path / "snapshots", OFFICES.replace(old, new)))
+
+
+def test_files_that_are_missing_or_foreign_are_named(tmp_path):
+    for name, content, complaint in (
+        ("offices.csv", OFFICES.encode("latin1"), "offices.csv is not in UTF-8"),
+        ("offices.csv", b"", "offices.csv, row 1: is not the header"),
+        ("phrasings.toml", b"", "phrasings.toml: articles_office has 0 phrasings"),
+        ("phrasings.toml", b'question = "Who?"', "articles_office has 0"),
+        ("offices.csv", None, "offices.csv is missing"),
+        ("phrasings.toml", None, "phrasings.toml is missing"),
+    ):
+        path = offices(tmp_path / "snapshots") / name
+        path.unlink() if content is None else path.write_bytes(content)
+        with pytest.raises(MiniragError, match=re.escape(complaint)):
+            load_offices(tmp_path / "snapshots")
+
+
+def test_an_office_is_asked_for_by_its_position(tmp_path):
+    path = offices(tmp_path / "snapshots") / "phrasings.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace("Who is {position}?", "Who is it?"), encoding="utf-8")
+    with pytest.raises(MiniragError, match=r"phrasings\.toml: question is 'Who is it"):
+        load_offices(tmp_path / "snapshots")
 
 
 # Prose that is wrong
@@ -352,8 +395,17 @@ def test_prose_is_read(tmp_path):
     [
         ('title = "The kings of Ys"', 'title = "The kings"x', "is not valid TOML"),
         ("about = []", "", "about is missing or unknown"),
-        ("about = []", "about = [1]", "is missing, empty or of the wrong type"),
-        ('title = "The kings of Ys"', 'title = " "', "is missing, empty or of the wrong type"),
+        ("about = []", "about = [1]", "is missing, unknown, empty or of the wrong type"),
+        ("about = []", 'about = "Nile"', "the list 'Nile' is missing, unknown, empty or of the wrong type"),
+        ('["bronze"]', '"bronze"', "the list 'bronze' is missing, unknown, empty or of the wrong type"),
+        ('["bronze"]', "[]", "the list [] is missing, unknown, empty or of the wrong type"),
+        ('"Claim 0 on the keys of Ys."\n', '"Claim 0."\nlable = "x"\n', "the key 'lable' is missing, unknown, empty"),
+        (
+            '"Claim 0 on the keys of Ys."\nlabel = "SUPPORTS"',
+            '"Claim 0."\nlabel = ["SUPPORTS"]',
+            "the value ['SUPPORTS'] is missing",
+        ),
+        ('title = "The kings of Ys"', 'title = " "', "is missing, unknown, empty or of the wrong type"),
         ("The old king", "The old king " + "very " * 300, "words; write 150 to 350"),
         ('["bronze"]', '["brass"]', "questions[2] has the answer 'brass', which does not stand in the text"),
         ("Which relative of", "Which daughter of", "questions[3] gives away ['daughter'] of its answer"),

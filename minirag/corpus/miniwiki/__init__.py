@@ -4,7 +4,7 @@ It stands in for Wikipedia and the published data sets where those are too large
 domain), the ways to tell them (one TOML a domain), prose (one TOML an article) and dated offices; articles and examples are
 made from them, the same bytes on every machine. In the order of the data:
 
-    facts.py phrasings.py prose.py   what is read and checked        values.py english.py   styles, grammar
+    tables.py facts.py phrasings.py prose.py  read and checked       values.py english.py   styles, grammar
     pages.py telling.py articles.py  facts become sentences, pages   snapshots.py           dated offices
     splits.py examples.py            what is for training            questions.py clues.py claims.py
     graph.py dossier.py              where each fact is told         wiki.py publish.py     all of it, and its files

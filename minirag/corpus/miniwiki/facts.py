@@ -4,7 +4,6 @@ A row is an entity, a column a relation, a cell its value or several separated b
 accepted spellings of a value. Where a value is itself an entity of some domain, `Links` finds it.
 """
 
-import csv
 import functools
 import re
 import unicodedata
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minirag.corpus.miniwiki.phrasings import Phrasings, Relation, read_phrasings, relations_in
+from minirag.corpus.miniwiki.tables import read_csv
 from minirag.corpus.miniwiki.values import parse_date
 from minirag.errors import MiniragError
 from minirag.paths import data_dir
@@ -187,8 +187,7 @@ def _may_be(kinds: set[str], domain: Domain, entity: Entity) -> bool:
 
 def _read_domain(path: Path, phrasings_path: Path) -> Domain:
     phrasings = read_phrasings(phrasings_path)
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file, strict=True))
+    rows = read_csv(path)
     header = rows[0] if rows else []
     columns = [column for column in header if column not in _FIXED]
     for column in columns:
@@ -212,8 +211,8 @@ def _read_domain(path: Path, phrasings_path: Path) -> Domain:
 
 def _read_entity(path: Path, number: int, row: dict[str, str], phrasings: Phrasings) -> Entity:
     for column, cell in row.items():
-        if cell != " ".join(cell.split()):
-            raise _fault(path, number, column, f"has a stray space in {cell!r}", "remove it")
+        if cell != " ".join(cell.split()) or not cell.isprintable():
+            raise _fault(path, number, column, f"has a stray space or an invisible character in {cell!r}", "remove it")
     if not row["entity"]:
         raise _fault(path, number, "entity", "is empty", "name the entity")
     if row["pronoun"] not in _PRONOUNS:

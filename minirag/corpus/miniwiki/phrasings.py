@@ -5,12 +5,12 @@ sentence wrong later is refused here, with the file and the key: too few phrasin
 """
 
 import re
-import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minirag.corpus.miniwiki.tables import read_toml
 from minirag.errors import MiniragError
 
 _RELATION_KEYS = {"label", "value", "statements", "many", "inverse", "questions", "inverse_questions", "open", "absent"}
@@ -110,14 +110,6 @@ def relations_in(template: str) -> list[str]:
     return [name for name in placeholders(template) if name != "entity"]
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a table; a `MiniragError` names the file if it is none."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise MiniragError(f"{path.name} is not valid TOML ({error}); mend the line it names") from None
-
-
 def read_phrasings(path: Path) -> Phrasings:
     """Read and check one table of phrasings; a `MiniragError` names the file and the key that is wrong."""
     reader = _Table(path.name, "", read_toml(path), _DOMAIN_KEYS)
@@ -148,8 +140,15 @@ def read_office_phrasings(path: Path) -> OfficePhrasings:
         reader.templates("articles_office", needs=told, allows=told, end="."),
         reader.templates("articles_person", needs=told, allows=told, end="."),
         reader.templates("background", needs={"position", "country"}, allows={"position", "country"}, end="."),
-        reader.text("question"),
+        _office_question(reader),
     )
+
+
+def _office_question(reader: "_Table") -> str:
+    question = reader.text("question")
+    if placeholders(question) != ["position"] or not question.endswith("?"):
+        raise reader.fault("question", f"is {question!r}", 'ask for {position} once, as in "Who is {position}?"')
+    return question
 
 
 def _relation(reader: "_Table", name: str) -> Relation:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minirag.corpus.miniwiki.facts import contains, tokens
-from minirag.corpus.miniwiki.phrasings import read_toml
+from minirag.corpus.miniwiki.tables import read_toml
 from minirag.errors import MiniragError
 from minirag.paths import data_dir
 
@@ -98,7 +98,9 @@ def read_prose(path: Path) -> ProseArticle:
     try:
         article = _article(path.stem, raw)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise _fault(path, str(error), "is missing, empty or of the wrong type", "see CONTRIBUTING.md for the layout") from None
+        raise _fault(
+            path, str(error), "is missing, unknown, empty or of the wrong type", "see CONTRIBUTING.md for the layout"
+        ) from None
     _check_text(path, article)
     for number, question in enumerate(article.questions, 1):
         _check_question(path, f"questions[{number}]", question, article)
@@ -107,18 +109,37 @@ def read_prose(path: Path) -> ProseArticle:
 
 
 def _article(id: str, raw: dict[str, Any]) -> ProseArticle:
-    claims = [(claim["claim"], claim["label"], claim.get("evidence")) for claim in raw["claims"]]
-    full, clue = raw["full_answer"], raw["clue"]
+    (full,), (clue,) = _tables([raw["full_answer"]], "question answer"), _tables([raw["clue"]], "category clue answer")
+    claims = [
+        (_string(c["claim"]), _string(c["label"]), c.get("evidence")) for c in _tables(raw["claims"], "claim label evidence")
+    ]
     return ProseArticle(
         id,
         _string(raw["title"]),
-        tuple(map(_string, raw["about"])),
+        _strings(raw["about"]),
         raw["text"].strip(),
-        tuple(ProseQuestion(_string(each["question"]), tuple(map(_string, each["answers"]))) for each in raw["questions"]),
-        tuple(ProseClaim(_string(claim), label, "" if said is None else _string(said)) for claim, label, said in claims),
+        tuple(
+            ProseQuestion(_string(each["question"]), _strings(each["answers"], least=1))
+            for each in _tables(raw["questions"], "question answers")
+        ),
+        tuple(ProseClaim(claim, label, "" if said is None else _string(said)) for claim, label, said in claims),
         ProseQuestion(_string(full["question"]), (_string(full["answer"]),)),
         Clue(_string(clue["category"]), _string(clue["clue"]), _string(clue["answer"])),
     )
+
+
+def _tables(value: Any, keys: str) -> list[dict[str, Any]]:
+    """A list of tables with no keys but these (which are missing is seen when they are read)."""
+    for table in value:
+        if unknown := set(table) - set(keys.split()):
+            raise ValueError(f"the key {min(unknown)!r}")
+    return list(value)
+
+
+def _strings(value: Any, least: int = 0) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) < least:
+        raise ValueError(f"the list {value!r}")
+    return tuple(map(_string, value))
 
 
 def _string(value: Any) -> str:

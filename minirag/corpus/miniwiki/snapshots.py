@@ -3,7 +3,6 @@
 Every office changed hands between the two dates, so that a model that answers from its index gives another answer with each.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from minirag.corpus.miniwiki.english import capitalised, fill, pick
 from minirag.corpus.miniwiki.facts import Links, normal
 from minirag.corpus.miniwiki.pages import Draft, Page, Subject
 from minirag.corpus.miniwiki.phrasings import OfficePhrasings, read_office_phrasings
+from minirag.corpus.miniwiki.tables import read_csv
 from minirag.errors import MiniragError
 from minirag.paths import data_dir
 
@@ -53,8 +53,7 @@ def load_offices(folder: Path | str | None = None) -> list[Office]:
         return []
     phrasings = read_office_phrasings(folder / "phrasings.toml")
     path = folder / "offices.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file, strict=True))
+    rows = read_csv(path)
     if not rows or rows[0] != _COLUMNS:
         raise MiniragError(f"{path.name}, row 1: is not the header {','.join(_COLUMNS)}; write it so")
     offices = [_office(path, number, row, phrasings) for number, row in enumerate(rows[1:], 2)]
@@ -107,7 +106,7 @@ def _office(path: Path, number: int, row: list[str], phrasings: OfficePhrasings)
         name, aliases, pronoun, since = (cells[f"{column}_{year}"] for column in ("holder", "aliases", "pronoun", "since"))
         if not cells["position"] or not name or pronoun not in ("he", "she"):
             raise fault("lacks a position, a holder or a pronoun", "fill them in")
-        if not since.isdecimal() or int(since) > year:
+        if not (since.isascii() and since.isdecimal()) or int(since) > year:
             raise fault(f"has since_{year} {since!r}", f"write the year, {year} or earlier, in which the tenure began")
         holders[year] = Holder(name, tuple(filter(None, aliases.split(";"))), pronoun, int(since))
     if normal(holders[2016].name) == normal(holders[2018].name) or holders[2018].since <= 2016:
