@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from minirag.errors import MiniragError
 from minirag.models.bert import Bert, BertConfig
-from minirag.models.checkpoints import load_bert, read_bert, save_bert
+from minirag.models.bert_checkpoints import load_bert, read_bert, save_bert
 from minirag.models.transformer import Attention, EncoderLayer
 
 V, D, L, H, INNER, P = 50, 16, 3, 4, 40, 24

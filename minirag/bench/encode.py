@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from minirag.bench.turns import take_turns
 from minirag.corpus.passages import Passage
 from minirag.models.bert import Bert, BertConfig
-from minirag.models.checkpoints import to_transformers
+from minirag.models.bert_checkpoints import to_transformers
 from minirag.retrieval.biencoder import BiEncoder
 
 MAX_LENGTH, PEER_BATCH = 256, 16

@@ -1,7 +1,7 @@
 """BERT (Devlin et al. 2019): a Transformer encoder, which turns S tokens into S vectors that have read each other.
 
 In RAG it is both encoders of DPR: BERT-base, 12 layers of 768 dimensions, and a text's vector is the one at its first token,
-`[CLS]` (Karpukhin et al. 2020 §3.1). Shapes of the published sizes are in `BertConfig`; weights come from `checkpoints.py`.
+`[CLS]` (Karpukhin et al. 2020 §3.1). The published sizes are `BertConfig`'s defaults; weights come from `bert_checkpoints.py`.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from minirag.errors import MiniragError
-from minirag.models.transformer import EncoderLayer
+from minirag.models.transformer import Dropout, EncoderLayer, initialise, padding_mask
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,18 @@ class Bert(nn.Module):
         self.types = nn.Embedding(config.token_types, config.dim)
         self.norm = nn.LayerNorm(config.dim, config.norm_eps)
         self.dropout = nn.Dropout(config.dropout)
+        dropout = Dropout(residual=config.dropout, attention=config.dropout)
         self.layers = nn.ModuleList(
-            EncoderLayer(config.dim, config.heads, config.inner, config.dropout, config.norm_eps) for _ in range(config.layers)
+            EncoderLayer(config.dim, config.heads, config.inner, dropout, norm_eps=config.norm_eps)
+            for _ in range(config.layers)
         )
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def forward(
         self, input_ids: Int[Tensor, "B S"], attention_mask: Int[Tensor, "B S"] | Bool[Tensor, "B S"]
     ) -> Float[Tensor, "B S D"]:
         """A vector for every token. `attention_mask` is 1 at tokens and 0 at padding, where the output has no meaning."""
-        x, mask = self._embed(input_ids), _broadcast(attention_mask)
+        x, mask = self._embed(input_ids), padding_mask(attention_mask)
         for layer in self.layers:
             x = layer(x, x, mask)  # [B, S, D]
         return x
@@ -72,7 +74,7 @@ class Bert(nn.Module):
 
         That spares nearly all of one layer in twelve, and changes nothing.
         """
-        x, mask = self._embed(input_ids), _broadcast(attention_mask)
+        x, mask = self._embed(input_ids), padding_mask(attention_mask)
         for layer in self.layers[:-1]:
             x = layer(x, x, mask)  # [B, S, D]
         return self.layers[-1](x[:, :1], x, mask)[:, 0]  # [B, D]
@@ -90,17 +92,3 @@ class Bert(nn.Module):
             )
         x = self.words(input_ids) + self.positions.weight[:length] + self.types.weight[0]  # [B, S, D]
         return self.dropout(self.norm(x))
-
-
-def _broadcast(attention_mask: Tensor) -> Tensor | None:
-    """[B, S] → [B, 1, 1, S], the same for all heads and askers; None when there is no padding, which attention does faster."""
-    mask = attention_mask.bool()
-    return None if mask.all() else mask[:, None, None, :]
-
-
-def _initialise(module: nn.Module) -> None:
-    """As BERT was initialised: normal with standard deviation 0.02, biases zero."""
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=0.02)
-    if isinstance(module, nn.Linear):
-        nn.init.zeros_(module.bias)

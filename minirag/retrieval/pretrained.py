@@ -17,7 +17,8 @@ from typing import Any
 
 from minirag.errors import MiniragError
 from minirag.files import atomic_folder, read_json, write_json
-from minirag.models.checkpoints import check_seal, is_sealed, read_bert, read_tokenizer, save_bert, seal
+from minirag.models.bert_checkpoints import read_bert, save_bert
+from minirag.models.weights import check_seal, is_sealed, read_tokenizer, seal
 from minirag.retrieval.biencoder import BiEncoder
 
 FORMAT = "minirag bi-encoder 1"

@@ -9,25 +9,21 @@ Everybody's BERT has the same tensors under slightly different names. `_theirs` 
 | transformers, DPR | the same | `question_encoder.bert_model.` or `ctx_encoder.bert_model.` |
 | facebookresearch/DPR | one `.cp` | `question_model.` and `ctx_model.`, both in the file |
 
-A pickle can run any program when it is loaded, so those of `torch.save` are read with `weights_only`: tensors and plain
-containers, or an error. We write safetensors under transformers' names, so that its `BertModel` reads our folders too.
+We write safetensors under transformers' names, so that its `BertModel` reads our folders too.
 """
 
 from __future__ import annotations
 
-import json
-import pickle
 import re
-import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from minirag.errors import MiniragError
-from minirag.files import atomic_folder, read_json, sha256_of, write_json
+from minirag.files import read_json
 from minirag.models.bert import Bert, BertConfig
+from minirag.models.weights import check_seal, fill, folder_state, only_tensors, save_model, tokenizer_in, torch_load
 
 Side = Literal["question", "passage"]
 PREFIXES: dict[Side | None, tuple[str, ...]] = {
@@ -35,7 +31,6 @@ PREFIXES: dict[Side | None, tuple[str, ...]] = {
     "passage": ("ctx_encoder.bert_model.", "ctx_model."),
     None: ("", "bert."),
 }
-CHECKSUMS = "checksums.json"
 CONFIG_NAMES = {  # ours → transformers'
     "vocab_size": "vocab_size",
     "dim": "hidden_size",
@@ -48,6 +43,7 @@ CONFIG_NAMES = {  # ours → transformers'
     "norm_eps": "layer_norm_eps",
     "pad_id": "pad_token_id",
 }
+IGNORED = ("pooler.", "embeddings.position_ids", "cls.")  # pre-training's heads, and a constant that old versions stored
 TENSOR_NAMES = (  # ours → transformers', as pieces to be replaced in this order
     ("words.", "embeddings.word_embeddings."),
     ("positions.", "embeddings.position_embeddings."),
@@ -73,28 +69,28 @@ def read_bert(path: str | Path, side: Side | None = None, config: BertConfig | N
     """
     path = Path(path)
     if path.is_dir():
-        config = config or _config_of(path / "config.json")
-        state = _folder_state(path)
+        config = config or bert_config(read_json(path / "config.json"), path / "config.json")
+        state = folder_state(path)
     else:
         state = _original_dpr_state(path)
+    return bert_of(state, config, side, path)
+
+
+def bert_of(state: dict[str, Tensor], config: BertConfig | None, side: Side | None, path: Path) -> Bert:
+    """The BERT within tensors that were read from `path`; see `read_bert`."""
     prefix = _prefix_of(state, side, path)
     ours = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     bert = Bert(config or _config_from_shapes(ours))
-    _fill(bert, ours, path)
+    ours = {re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name): tensor for name, tensor in ours.items()}  # names of 2018
+    ours = {re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name): tensor for name, tensor in ours.items()}
+    fill(bert, ours, _theirs, path, f"BERT of {len(bert.layers)} layers", IGNORED)
     return bert.eval()
 
 
 def save_bert(folder: str | Path, model: Bert, tokenizer: Any = None) -> None:
     """Write weights, config and tokenizer as a folder that `load_bert` verifies and transformers' `BertModel` reads too."""
-    from safetensors.torch import save_file
-
     fields, tensors = to_transformers(model)
-    with atomic_folder(folder, is_sealed) as temporary:
-        write_json(temporary / "config.json", {"architectures": ["BertModel"], "model_type": "bert", **fields})
-        save_file(tensors, temporary / "model.safetensors", metadata={"format": "pt"})
-        if tokenizer is not None:
-            tokenizer.save_pretrained(temporary)
-        seal(temporary)
+    save_model(folder, {"architectures": ["BertModel"], "model_type": "bert", **fields}, tensors, tokenizer)
 
 
 def to_transformers(model: Bert) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -110,40 +106,8 @@ def to_transformers(model: Bert) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def load_bert(folder: str | Path) -> tuple[Bert, Any]:
     """What `save_bert` wrote, after checking every file's checksum: the model, and its tokenizer or None."""
-    folder = Path(folder)
-    check_seal(folder)
-    tokenizer = read_tokenizer(folder) if (folder / "tokenizer_config.json").exists() else None
-    return read_bert(folder), tokenizer
-
-
-def read_tokenizer(folder: str | Path) -> Any:
-    """The fast tokenizer that lies in a folder, as transformers reads it."""
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise MiniragError(
-            f"{folder} holds no tokenizer that transformers can read ({error}); add its tokenizer.json"
-        ) from None
-
-
-def seal(folder: Path) -> None:
-    """Write `checksums.json`: the SHA-256 of every file in the folder, itself apart. Done last, inside an `atomic_folder`."""
-    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    write_json(folder / CHECKSUMS, {name: sha256_of(folder / name) for name in files if name != CHECKSUMS})
-
-
-def is_sealed(folder: Path) -> bool:
-    """Whether a folder holds a model that we saved, so that a newer one may replace it."""
-    return (folder / CHECKSUMS).is_file()
-
-
-def check_seal(folder: Path) -> None:
-    """Compare a sealed folder with its checksums; a file that is missing or different is a `MiniragError` that names it."""
-    for name, checksum in read_json(folder / CHECKSUMS).items():
-        if not (folder / name).is_file() or sha256_of(folder / name) != checksum:
-            raise MiniragError(f"{folder / name} is missing or differs from its checksum; save or download the model again")
+    check_seal(Path(folder))
+    return read_bert(folder), tokenizer_in(folder)
 
 
 def _theirs(name: str) -> str:
@@ -157,30 +121,6 @@ def _theirs(name: str) -> str:
             name = name.replace(ours, theirs)
             break
     return re.sub(r"^layers\.", "encoder.layer.", name)
-
-
-def _fill(bert: Bert, state: dict[str, Tensor], path: Path) -> None:
-    """Copy `state` (their names, no prefix) into `bert`, and account for every tensor on both sides."""
-    state = {re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name): tensor for name, tensor in state.items()}  # names of 2018
-    state = {re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name): tensor for name, tensor in state.items()}
-    wanted = {_theirs(name): tensor for name, tensor in bert.state_dict().items()}
-    known = ("pooler.", "embeddings.position_ids", "cls.")  # pre-training's heads, and a constant that old versions stored
-    left = [name for name in state if name not in wanted and not name.startswith(known)]
-    missing = [name for name in wanted if name not in state]
-    if missing or left:
-        what = (
-            f"lacks {missing[0]} ({len(missing)} missing)" if missing else f"holds an unknown {left[0]} ({len(left)} unknown)"
-        )
-        raise MiniragError(
-            f"{path} {what}; it is not a BERT of {len(bert.layers)} layers, or its config.json is another model's"
-        )
-    for name, tensor in wanted.items():
-        if state[name].shape != tensor.shape:
-            raise MiniragError(
-                f"{path}: {name} has shape {list(state[name].shape)} where the config asks for {list(tensor.shape)}; "
-                "use the config.json that came with these weights"
-            )
-    bert.load_state_dict({name: state[_theirs(name)].float() for name in bert.state_dict()})
 
 
 def _prefix_of(state: dict[str, Tensor], side: Side | None, path: Path) -> str:
@@ -200,8 +140,8 @@ def _prefix_of(state: dict[str, Tensor], side: Side | None, path: Path) -> str:
     raise MiniragError(f"{path} holds no BERT: there is no {landmark} in it; give a BERT or DPR checkpoint")
 
 
-def _config_of(path: Path) -> BertConfig:
-    fields = read_json(path)
+def bert_config(fields: Any, path: Path) -> BertConfig:
+    """The sizes that transformers' `config.json` gives; `MiniragError` for another kind of model and for what is not built."""
     kind = fields.get("model_type") if isinstance(fields, dict) else None
     if kind not in ("bert", "dpr"):
         raise MiniragError(f"{path} describes a model of type {kind!r}; only 'bert' and 'dpr' can be read as a BERT")
@@ -232,41 +172,8 @@ def _config_from_shapes(state: dict[str, Tensor]) -> BertConfig:
     )
 
 
-def _folder_state(folder: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if (folder / "model.safetensors").exists():
-        try:
-            return load_file(folder / "model.safetensors")
-        except (SafetensorError, OSError, json.JSONDecodeError) as error:
-            raise MiniragError(f"{folder}/model.safetensors is damaged ({error}); download or save it again") from None
-    if (folder / "pytorch_model.bin").exists():
-        return _only_tensors(_torch_load(folder / "pytorch_model.bin"), folder / "pytorch_model.bin")
-    raise MiniragError(f"{folder} holds neither model.safetensors nor pytorch_model.bin; check the path or download the model")
-
-
 def _original_dpr_state(path: Path) -> dict[str, Tensor]:
-    saved = _torch_load(path)
+    saved = torch_load(path)
     if not isinstance(saved, dict) or "model_dict" not in saved:
         raise MiniragError(f"{path} is not a checkpoint of DPR's own code (it has no model_dict); give a .cp file or a folder")
-    return _only_tensors(saved["model_dict"], path)
-
-
-def _torch_load(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except FileNotFoundError:
-        raise MiniragError(f"{path} does not exist; check the path") from None
-    except pickle.UnpicklingError:
-        raise MiniragError(
-            f"{path} is damaged, or holds more than tensors and could run code; use a safetensors version"
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise MiniragError(f"{path} cannot be read as a PyTorch checkpoint ({error}); download it again") from None
-
-
-def _only_tensors(state: Any, path: Path) -> dict[str, Tensor]:
-    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
-        raise MiniragError(f"{path} is not a dictionary of named tensors; give the weights of a BERT or DPR model")
-    return state
+    return only_tensors(saved["model_dict"], path)
