@@ -3,18 +3,13 @@
 Every text from outside (questions, passages, titles, machine names) passes through `html.escape` on its way in.
 """
 
-import html
-import unicodedata
-from itertools import pairwise
 from pathlib import Path
 
-import regex
-
+from minirag.corpus.words import escape, marked
 from minirag.evaluation.figures import bars, latency, lists
 from minirag.evaluation.findings import BM25, ENCODING, EXACT, RANDOM, Example, Findings, System
 from minirag.evaluation.run import BATCHED, SINGLE, Result
 from minirag.files import atomic_path
-from minirag.tasks.metrics import TOKEN
 from minirag.tasks.openqa import Question
 
 SHOWN = 3  # passages of an example
@@ -64,32 +59,7 @@ def highlighted(text: str, question: Question) -> str:
     >>> highlighted("Rome & Paris", Question("1", "?", ("paris",)))
     'Rome &amp; <mark>Paris</mark>'
     """
-    text = unicodedata.normalize("NFD", text)
-    runs = [TOKEN.findall(unicodedata.normalize("NFD", answer)) for answer in question.answers]
-    patterns = [_side_by_side(tokens) for tokens in sorted(runs, key=len, reverse=True) if tokens]
-    if question.match == "regex" or not patterns:
-        return escape(text)
-    # A token that is a word must not go on as a longer word; one that is a sign may.
-    whole = regex.compile(rf"(?<![\p{{L}}\p{{N}}\p{{M}}](?=[\p{{L}}\p{{N}}\p{{M}}]))(?:{'|'.join(patterns)})"
-                          r"(?!(?<=[\p{L}\p{N}\p{M}])[\p{L}\p{N}\p{M}])", regex.IGNORECASE)  # fmt: skip
-    pieces, end = [], 0
-    for found in whole.finditer(text):
-        pieces += [escape(text[end : found.start()]), f"<mark>{escape(found[0])}</mark>"]
-        end = found.end()
-    return "".join([*pieces, escape(text[end:])])
-
-
-def _side_by_side(tokens: list[str]) -> str:
-    """A pattern of tokens with nothing but white space and control characters between them: some between two words."""
-    words = [regex.match(r"[\p{L}\p{N}\p{M}]", token) is not None for token in tokens]
-    pattern = regex.escape(tokens[0])
-    for token, both in zip(tokens[1:], map(all, pairwise(words)), strict=True):
-        pattern += (r"[\p{Z}\p{C}]+" if both else r"[\p{Z}\p{C}]*") + regex.escape(token)
-    return pattern
-
-
-def escape(text: object) -> str:
-    return html.escape(unicodedata.normalize("NFC", str(text)), quote=True)
+    return marked(text, () if question.match == "regex" else question.answers)
 
 
 def _summary(findings: Findings) -> str:

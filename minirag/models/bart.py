@@ -13,8 +13,9 @@ Letters: N documents, S tokens of a document, J tokens given to the decoder at o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -98,6 +99,7 @@ class Bart(nn.Module):
                 for _ in range(config.decoder_layers)
             ),
         )
+        self.logits_bias: Tensor
         self.register_buffer("logits_bias", torch.zeros(config.vocab_size))
         self.apply(initialise)
 
@@ -114,7 +116,8 @@ class Bart(nn.Module):
     def read(self, input_ids: Int[Tensor, "N S"], attention_mask: Int[Tensor, "N S"] | Bool[Tensor, "N S"]) -> Documents:
         """Encode N documents once, for every token that the decoder will ever write about them."""
         encoded = self.encode(input_ids, attention_mask)  # [N, S, D]
-        return Documents([layer.cross.keys_values(encoded) for layer in self.decoder.layers], padding_mask(attention_mask))
+        crosses = [layer.cross for layer in self.decoder.layers if isinstance(layer, DecoderLayer)]
+        return Documents([cross.keys_values(encoded) for cross in crosses], padding_mask(attention_mask))
 
     def logits(self, documents: Documents, tokens: Int[Tensor, "N T"]) -> Float[Tensor, "N T V"]:
         """What follows each of T given tokens (the start token first), for each document: teacher forcing."""
@@ -132,7 +135,7 @@ class Bart(nn.Module):
         tokens: Int[Tensor, "N J"],
         where: Int[Tensor, " J"],
         mask: Bool[Tensor, "#N 1 J P"],
-        past: list[KeysValues] | list[None],
+        past: Sequence[KeysValues | None],
     ) -> tuple[Float[Tensor, "N J V"], list[KeysValues]]:
         x, now = self.decoder.embed(self._words(tokens), where), []  # [N, J, D]
         for layer, before, document in zip(self.decoder.layers, past, documents.layers, strict=True):
@@ -154,7 +157,7 @@ class Tree:
     def __init__(self, bart: Bart, documents: Documents) -> None:
         self.bart, self.documents = bart, documents
         self.depth = self.computed = 0
-        self._past: list[KeysValues] | list[None] = [None] * len(documents.layers)
+        self._past: list[Any] = [None] * len(documents.layers)  # KeysValues, once something has grown
         self._ancestors: Tensor | None = None  # [N, J, P]: which of the P tokens so far each of the J leaves stands on
 
     def grow(self, tokens: Int[Tensor, "N J"], parents: Int[Tensor, "N J"] | None = None) -> Float[Tensor, "N J V"]:
@@ -176,8 +179,9 @@ class Tree:
     def keep(self, rows: Int[Tensor, " n"]) -> None:
         """Go on with these documents only."""
         self.documents = self.documents.take(rows)
-        self._past = [(keys[rows], values[rows]) for keys, values in self._past]
-        self._ancestors = self._ancestors[rows]
+        if self._ancestors is not None:
+            self._past = [(keys[rows], values[rows]) for keys, values in self._past]
+            self._ancestors = self._ancestors[rows]
 
 
 class _Stack(nn.Module):

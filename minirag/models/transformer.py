@@ -4,6 +4,7 @@ Both networks are *post-norm*: LayerNorm comes after the residual sum, x ← nor
 most Transformers since. Letters: B sequences, T positions that ask, S positions that are asked, H heads, D dimensions.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 KeysValues = tuple[Tensor, Tensor]  # [B, H, S, d] each: what positions answer when they are asked
-ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}  # this GELU is x·Φ(x) with the exact Φ, not the tanh formula
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "relu": F.relu,
+}  # this GELU is x·Φ(x) with the exact Φ, not the tanh formula
 
 
 @dataclass(frozen=True)

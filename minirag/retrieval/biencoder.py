@@ -39,13 +39,13 @@ class BiEncoder:
     [SEP]`, for encoders that were trained on single texts. Without a title both are `[CLS] text [SEP]`.
     `max_length` in tokens: DPR's 256; the longer of title and text is cut first. `tokenizer` is a fast one of transformers.
     `dtype` is that of the arithmetic, "auto" taking bfloat16 where the machine is faster at it; results are float32 always.
-    The two encoders may be one and the same network.
+    The two encoders may be one and the same network; the passage encoder may be None where only questions are encoded.
     """
 
     def __init__(
         self,
         query_encoder: Bert,
-        passage_encoder: Bert,
+        passage_encoder: Bert | None,
         tokenizer: Any,
         pooling: Pooling = "cls",
         normalize: bool = False,
@@ -55,12 +55,12 @@ class BiEncoder:
     ) -> None:
         for name, value, kind in (("pooling", pooling, Pooling), ("template", template, Template), ("dtype", dtype, Precision)):
             check_choice(name, value, kind)
-        if query_encoder.config.dim != passage_encoder.config.dim:
+        if passage_encoder is not None and query_encoder.config.dim != passage_encoder.config.dim:
             dims = f"{query_encoder.config.dim} and {passage_encoder.config.dim}"
             raise MiniragError(
                 f"questions and passages have vectors of {dims} dimensions; give two encoders that belong together"
             )
-        for encoder in (query_encoder, passage_encoder):
+        for encoder in filter(None, (query_encoder, passage_encoder)):
             if len(tokenizer) > encoder.config.vocab_size:
                 raise MiniragError(
                     f"the tokenizer has {len(tokenizer)} tokens, the encoder {encoder.config.vocab_size}; give its own"
@@ -76,14 +76,17 @@ class BiEncoder:
 
     @property
     def dim(self) -> int:
-        return self.passage_encoder.config.dim
+        return self.query_encoder.config.dim
 
     @property
     def fingerprint(self) -> str:
         """A name for all that decides passage vectors: weights, tokenizer, and every setting above.
 
         The query encoder is left out on purpose: RAG trains it further while the passages' vectors stay as they are.
+        "" where there is no passage encoder to be named.
         """
+        if self.passage_encoder is None:
+            return ""
         config, state = self.passage_encoder.config, self.passage_encoder.state_dict()
         tokens = json.loads(self.tokenizer.backend_tokenizer.to_str())
         tokens = {name: part for name, part in tokens.items() if name not in ("truncation", "padding")}  # set anew at each call
@@ -102,7 +105,23 @@ class BiEncoder:
 
         Batches depend on these passages alone, so the same passages on the same machine give the same bits.
         """
-        return self._encode(self.passage_encoder, self.tokenize_passages(passages), on_batch)
+        return self._encode(self._passage_encoder(), self.tokenize_passages(passages), on_batch)
+
+    def query_vectors(self, questions: Sequence[str]) -> Float32[Tensor, "B D"]:
+        """As `encode_queries`, for training: with gradients, in float32, in one batch, where the encoder is."""
+        return self._vectors_of(self.query_encoder, self._tokens(list(questions)))
+
+    def passage_vectors(self, passages: Sequence[Passage]) -> Float32[Tensor, "N D"]:
+        """As `encode_passages`, for training."""
+        return self._vectors_of(self._passage_encoder(), self.tokenize_passages(passages))
+
+    def with_own_query_encoder(self) -> BiEncoder:
+        """The same, but with a query encoder that can learn while the passage encoder stays as it is."""
+        if self.query_encoder is not self.passage_encoder:
+            return self
+        own = copy.copy(self)
+        own.query_encoder, own._copies = copy.deepcopy(self.query_encoder), {}
+        return own
 
     def tokenize_passages(self, passages: Sequence[Passage]) -> list[list[int]]:
         """The token ids that stand for each passage, special tokens included, truncated, not padded."""
@@ -153,6 +172,16 @@ class BiEncoder:
         finally:
             encoder.train(training)
         return out
+
+    def _vectors_of(self, encoder: Bert, tokens: list[list[int]]) -> Tensor:
+        ids, mask = pad(tokens, encoder.config.pad_id)
+        device = encoder.words.weight.device
+        return self._vectors(encoder, ids.to(device), mask.to(device))
+
+    def _passage_encoder(self) -> Bert:
+        if self.passage_encoder is None:
+            raise MiniragError("there is no passage encoder here, only that of questions; load the checkpoint that holds it")
+        return self.passage_encoder
 
     def _vectors(self, encoder: Bert, ids: Tensor, mask: Tensor) -> Tensor:
         if self.pooling == "cls":

@@ -69,11 +69,12 @@ def minilm(**settings: Any) -> BiEncoder:
 
 
 def save_pretrained(encoder: BiEncoder, folder: str | Path) -> None:
-    """Write `passage_encoder/`, `query_encoder/` (unless they are one network), the settings, and checksums of it all."""
+    """Write `passage_encoder/` (if there is one), `query_encoder/` (unless they are one network), settings and checksums."""
     with atomic_folder(folder, is_sealed) as temporary:
-        save_bert(temporary / "passage_encoder", encoder.passage_encoder, encoder.tokenizer)
+        if encoder.passage_encoder is not None:
+            save_bert(temporary / "passage_encoder", encoder.passage_encoder, encoder.tokenizer)
         if encoder.query_encoder is not encoder.passage_encoder:
-            save_bert(temporary / "query_encoder", encoder.query_encoder)
+            save_bert(temporary / "query_encoder", encoder.query_encoder, encoder.tokenizer)
         write_json(temporary / "biencoder.json", {"format": FORMAT} | {name: getattr(encoder, name) for name in SETTINGS})
         seal(temporary)
 
@@ -105,10 +106,13 @@ def _own(folder: Path, settings: dict[str, Any]) -> BiEncoder:
         raise MiniragError(
             f"{folder}/biencoder.json is not of {FORMAT!r}; save the bi-encoder again with this version of minirag"
         )
-    passage_encoder = read_bert(folder / "passage_encoder")
-    query_encoder = read_bert(folder / "query_encoder") if (folder / "query_encoder").exists() else passage_encoder
-    tokenizer = read_tokenizer(folder / "passage_encoder")
-    return BiEncoder(query_encoder, passage_encoder, tokenizer, **{name: saved[name] for name in SETTINGS} | settings)
+    parts = [name for name in ("query_encoder", "passage_encoder") if (folder / name).exists()]
+    encoders = {name: read_bert(folder / name) for name in parts}
+    passage_encoder = encoders.get("passage_encoder")
+    query_encoder = encoders[parts[0]]
+    return BiEncoder(
+        query_encoder, passage_encoder, read_tokenizer(folder / parts[0]), **{name: saved[name] for name in SETTINGS} | settings
+    )
 
 
 def _sentence_transformers(folder: Path) -> dict[str, Any]:

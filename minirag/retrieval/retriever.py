@@ -63,7 +63,8 @@ class Retriever:
         memory = getattr(index, "memory", None)
         if memory is not None and memory.passages not in ("", passages.fingerprint):
             raise MiniragError("the index was built on other passages than these; open those, or build it again")
-        if memory is not None and encoder is not None and memory.encoder not in ("", encoder.fingerprint):
+        names = set() if memory is None or encoder is None else {memory.encoder, encoder.fingerprint} - {""}  # "" is unknown
+        if len(names) == 2:
             raise MiniragError("the index holds another encoder's vectors; load that encoder, or encode the passages again")
         self.index, self.passages, self.encoder = index, passages, encoder
 

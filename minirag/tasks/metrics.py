@@ -15,14 +15,12 @@ from typing import Literal
 
 import regex
 
+from minirag.corpus.words import TOKEN
 from minirag.errors import MiniragError
 
 Match = Literal["string", "regex"]
 
 ARTICLES = regex.compile(r"\b(a|an|the)\b")
-# DPR's tokens: runs of letters, digits and marks; any other character that is neither a separator nor a control character
-# stands alone.
-TOKEN = regex.compile(r"[\p{L}\p{N}\p{M}]+|[^\p{Z}\p{C}]")
 BETWEEN = "\x1f"  # a control character, hence in no token
 PATTERN_SECONDS = 2.0  # an honest pattern takes microseconds
 

@@ -1,0 +1,1 @@
+"""Top-K passages → p(y|x) → an answer."""

@@ -1,0 +1,86 @@
+"""What the generator reads: `title / text // question`, one context for each passage (RAG §2.3: input and passage, joined).
+
+The separators are those of the paper's code, so that its checkpoints read what they were trained on. Unlike there, the passage
+is what is cut when a context is too long, never the question behind it, and contexts are padded to the longest of them and
+not to 300 tokens.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+from minirag.corpus.passages import Passage
+from minirag.errors import MiniragError
+from minirag.retrieval.biencoder import pad
+
+
+class Contexts:
+    """Passages and questions to token ids, and answers to targets.
+
+    `tokenizer`: the generator's, a fast one of transformers. `max_length` in tokens, special ones included: the paper's 300.
+    `prefix` stands before every context (BART-large's is a blank, which makes the first word like the others).
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        max_length: int = 300,
+        title_sep: str = " / ",
+        doc_sep: str = " // ",
+        prefix: str = "",
+    ) -> None:
+        self.tokenizer, self.max_length = tokenizer, max_length
+        self.title_sep, self.doc_sep, self.prefix = title_sep, doc_sep, prefix
+        framed = tokenizer("a", return_special_tokens_mask=True)
+        first = framed["special_tokens_mask"].index(0)
+        last = len(framed["input_ids"]) - framed["special_tokens_mask"][::-1].index(0)
+        self._before, self._after = framed["input_ids"][:first], framed["input_ids"][last:]  # <s> and </s>
+
+    def of(
+        self, questions: Sequence[str], passages: Sequence[Sequence[Passage]]
+    ) -> tuple[Int64[Tensor, "B K S"], Bool[Tensor, "B K S"]]:
+        """The contexts of B questions, each with K passages, and a mask that is true at tokens.
+
+        Where a question has fewer passages than another, the rest of its contexts are the question alone; their documents'
+        score has to be −inf. Raises `MiniragError` for a question that leaves no room for a passage.
+        """
+        k = max(map(len, passages))
+        heads = iter(self._tokens([self._head(passage) for own in passages for passage in own]))
+        tails = self._tokens([self.doc_sep + " ".join(question.split()) for question in questions])
+        rows = []
+        for question, own, tail in zip(questions, passages, tails, strict=True):
+            room = self.max_length - len(self._before) - len(self._after) - len(tail)
+            if room < 1:
+                raise MiniragError(
+                    f"the question '{question[:40]}…' has {len(tail)} tokens and leaves no room for a passage within "
+                    f"{self.max_length}; shorten it"
+                )
+            own_heads = [next(heads)[:room] for _ in own] + [[]] * (k - len(own))
+            rows += [[*self._before, *head, *tail, *self._after] for head in own_heads]
+        ids, mask = pad(rows, self.tokenizer.pad_token_id)  # [B·K, S]
+        return ids.unflatten(0, (-1, k)), mask.unflatten(0, (-1, k))
+
+    def targets(self, answers: Sequence[str], max_length: int = 128) -> Int64[Tensor, "B T"]:
+        """Answers as the generator writes them, `<s> y </s>`, padded. The start token before them is the model's affair."""
+        tokens = [ids[: max_length - len(self._before) - len(self._after)] for ids in self._tokens(list(answers))]
+        return pad([[*self._before, *ids, *self._after] for ids in tokens], self.tokenizer.pad_token_id)[0]
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Generated tokens as text."""
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
+
+    def pieces(self, tokens: Sequence[int]) -> list[str]:
+        """Each generated token by itself, as text."""
+        return [str(self.tokenizer.decode([token])) for token in tokens]
+
+    def _head(self, passage: Passage) -> str:
+        title = passage.title.removeprefix('"').removesuffix('"')
+        head = f"{title}{self.title_sep}{passage.text}" if title else passage.text
+        return self.prefix + " ".join(head.split())
+
+    def _tokens(self, texts: list[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        return self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]

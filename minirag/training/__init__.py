@@ -1,0 +1,1 @@
+"""Learning: what makes the small networks that ship."""

@@ -1,0 +1,258 @@
+"""The small reader that ships: a BART of 1.5 million parameters that finds an answer in a passage, and was told no facts.
+
+It is trained in two courses, both on MiniWiki's own text. *Denoising*, BART's objective (§2.2 of Lewis, M. et al. 2019): spans
+of a text are each replaced by one `<mask>`, and the whole text is to be written; that is where copying is learnt. *Reading*:
+training questions over the passages that answer them, in which the entity and the answer are exchanged anew each time for
+others of their kind. Memory is of no use then; what remains is to read. No question of a dev or test split takes part.
+
+    python -m minirag.training.reader data/checkpoints/reader --threads 2
+"""
+
+import argparse
+import json
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from minirag.corpus.miniwiki import MiniWiki
+from minirag.corpus.passages import Passage
+from minirag.errors import MiniragError
+from minirag.models.bart import Bart, BartConfig
+from minirag.models.bart_checkpoints import save_bart
+from minirag.rag.contexts import Contexts
+from minirag.rag.marginalize import sequence_log_likelihood
+from minirag.retrieval.biencoder import pad
+
+TASKS = ("nq", "triviaqa", "webquestions", "curatedtrec")  # whose answers are a few words
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # BART's, with BART's ids
+
+
+@dataclass(frozen=True)
+class Course:
+    """Sizes of network and training; the defaults are what ships."""
+
+    vocab_size: int = 4_096
+    dim: int = 128
+    layers: int = 2
+    heads: int = 4
+    positions: int = 320
+    batch: int = 32
+    denoising: int = 1_500  # steps
+    reading: int = 6_000
+    rate: float = 1.5e-3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A training question with a passage that answers it, and the words in both that may be exchanged."""
+
+    question: str
+    answer: str
+    entity: str
+    passage: Passage
+    kind: str  # answers of one kind can stand for each other
+    domain: str
+
+
+def asked(wiki: MiniWiki) -> list[Asked]:
+    """Every training question with each passage that tells its fact in the answer's own words."""
+    found = []
+    passages = {passage.id: passage for passage in wiki.passages}
+    for task in TASKS:
+        for example in wiki.by_split(task)["train"]:
+            ids = dict.fromkeys(id for place in wiki.all_places_of(example) for id in place.passages)
+            for passage in (passages[id] for id in list(ids)[:4]):
+                answer = next((answer for answer in example.answers if _pattern(answer).search(passage.text)), None)
+                if answer is not None:
+                    kind = f"{example.domain}/{'-'.join(example.relations)}/{example.inverse}"
+                    found.append(Asked(example.text, answer, example.entity, passage, kind, example.domain))
+    return found
+
+
+def exchanged(one: Asked, answers: dict[str, list[str]], entities: dict[str, list[str]], chance: random.Random) -> Asked:
+    """The same question with another entity and another answer, in question and passage alike.
+
+    >>> one = Asked("Where is Bern?", "Switzerland", "Bern", Passage("1", "Bern", "Bern lies in Switzerland."), "in", "city")
+    >>> new = exchanged(one, {"in": ["Peru"]}, {"city": ["Lima"]}, random.Random(0))
+    >>> new.question, new.answer, new.passage.title, new.passage.text
+    ('Where is Lima?', 'Peru', 'Lima', 'Lima lies in Peru.')
+    """
+    answer, entity = chance.choice(answers[one.kind]), chance.choice(entities[one.domain])
+    new = {one.answer.lower(): answer, one.entity.lower(): entity}
+    both = re.compile("|".join(_pattern(words).pattern for words in (one.answer, one.entity)), re.IGNORECASE)
+
+    def swap(text: str) -> str:
+        return both.sub(lambda match: new[match[0].lower()], text)
+
+    passage = Passage(one.passage.id, swap(one.passage.title), swap(one.passage.text))
+    return Asked(swap(one.question), new.get(one.answer.lower(), answer), entity, passage, one.kind, one.domain)
+
+
+def infilled(tokens: Sequence[int], mask: int, chance: random.Random, share: float = 0.3) -> list[int]:
+    """`tokens` with about `share` of them gone, in spans of about three, each span one `mask`.
+
+    >>> infilled(list(range(10, 22)), mask=4, chance=random.Random(1))
+    [10, 11, 12, 13, 14, 15, 16, 17, 4, 19, 20, 21]
+    """
+    out, i, p = [], 0, share / 3
+    while i < len(tokens):
+        if chance.random() < p:
+            i += chance.choice((1, 2, 3, 4, 5))
+            out.append(mask)
+        else:
+            out.append(tokens[i])
+            i += 1
+    return out
+
+
+def make_tokenizer(texts: Sequence[str], vocab_size: int) -> Any:
+    """A byte-level BPE as BART's is, learnt from these texts, with `<s> … </s>` around what it reads."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", "<s> $A </s> $B </s>", [("<s>", 0), ("</s>", 2)])
+    names = dict(zip(("bos_token", "pad_token", "eos_token", "unk_token", "mask_token"), SPECIAL, strict=True))
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+def train(wiki: MiniWiki, course: Course = Course(), progress: bool = True) -> tuple[Bart, Any, list[dict[str, float]]]:
+    """The reader, its tokenizer, and a log of the loss for each token, every hundred steps."""
+    torch.manual_seed(course.seed)
+    chance = random.Random(course.seed)
+    questions = asked(wiki)
+    tokenizer = make_tokenizer([*(z.text for z in wiki.passages), *(one.question for one in questions)], course.vocab_size)
+    halves = (course.layers, course.layers, course.heads, course.heads, 4 * course.dim, 4 * course.dim)
+    config = BartConfig(len(tokenizer), course.dim, *halves, course.positions)
+    bart = Bart(replace(config, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0)).train()
+    texts = tokenizer([z.text for z in wiki.passages], add_special_tokens=False)["input_ids"]
+    contexts = Contexts(tokenizer, max_length=course.positions)
+    courses = [
+        (course.denoising, _denoising(texts, tokenizer, course, chance)),
+        (course.reading, _reading(questions, contexts, course, chance)),
+    ]
+    steps = sum(n for n, _ in courses)
+    optimizer = torch.optim.AdamW(bart.parameters(), course.rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / 200, 1 - 0.95 * step / steps))
+    log: list[dict[str, float]] = []
+    losses: list[float] = []
+    start = time.perf_counter()
+    with tqdm(total=steps, desc="training the reader", unit="step", disable=not progress) as bar:
+        for n, batches in courses:
+            for _, (ids, mask, targets) in zip(range(n), batches, strict=False):
+                losses.append(_step(bart, optimizer, schedule, ids, mask, targets))
+                bar.update()
+                if bar.n % 100 == 0 or len(losses) == 100:
+                    log.append(
+                        {
+                            "step": len(log) * 100 + 100,
+                            "loss": sum(losses) / len(losses),
+                            "seconds": time.perf_counter() - start,
+                        }
+                    )
+                    bar.set_postfix(loss=f"{log[-1]['loss']:.3f}")
+                    losses.clear()
+    return bart.eval(), tokenizer, log
+
+
+def _step(bart: Bart, optimizer: Any, schedule: Any, ids: Tensor, mask: Tensor, targets: Tensor) -> float:
+    start = torch.full_like(targets[:, :1], bart.config.start_id)
+    logits = bart.logits(bart.read(ids, mask), torch.cat([start, targets[:, :-1]], 1))  # [B, T, V]
+    likelihood = sequence_log_likelihood(logits[:, None], targets, logits.new_zeros(len(targets), 1), bart.config.pad_id)
+    loss = -likelihood.sum() / (targets != bart.config.pad_id).sum()
+    if not torch.isfinite(loss):
+        raise MiniragError("the reader's loss is no longer a number; choose a lower rate")
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(bart.parameters(), 1.0)
+    optimizer.step()
+    schedule.step()
+    return loss.item()
+
+
+Batches = Iterator[tuple[Tensor, Tensor, Tensor]]
+
+
+def _denoising(texts: list[list[int]], tokenizer: Any, course: Course, chance: random.Random) -> Batches:
+    """Short pieces first, longer ones later."""
+    step = 0
+    while True:
+        length = 32 if step < course.denoising // 2 else 64
+        step += 1
+        pieces = []
+        for text in chance.choices(texts, k=course.batch):
+            first = chance.randrange(max(len(text) - length, 1))
+            pieces.append(text[first : first + length])
+        frame = [[0, *infilled(piece, tokenizer.mask_token_id, chance), 2] for piece in pieces]
+        yield (*pad(frame, 1), pad([[0, *piece, 2] for piece in pieces], 1)[0])
+
+
+def _reading(questions: list[Asked], contexts: Contexts, course: Course, chance: random.Random) -> Batches:
+    """A third of the steps with the sentences around the answer alone, the rest with whole passages."""
+    answers = _pools(questions, lambda one: (one.kind, one.answer))
+    entities = _pools(questions, lambda one: (one.domain, one.entity))
+    everything = [answer for pool in answers.values() for answer in pool]
+    step = 0
+    while True:
+        short = step < course.reading // 3
+        step += 1
+        batch = []
+        for one in chance.choices(questions, k=course.batch):
+            anything = {one.kind: everything} if chance.random() < 0.25 else answers
+            one = exchanged(one, anything, entities, chance)
+            batch.append(one if not short else _shortened(one, chance))
+        ids, mask = contexts.of([one.question for one in batch], [[one.passage] for one in batch])
+        yield ids[:, 0], mask[:, 0], contexts.targets([one.answer for one in batch])
+
+
+def _shortened(one: Asked, chance: random.Random) -> Asked:
+    sentences = re.split(r"(?<=\.) ", one.passage.text)
+    holding = [i for i, sentence in enumerate(sentences) if one.answer in sentence] or [0]
+    middle = chance.choice(holding)
+    first = max(middle - chance.randrange(3), 0)
+    text = " ".join(sentences[first : middle + 1 + chance.randrange(2)])
+    return Asked(one.question, one.answer, one.entity, Passage(one.passage.id, one.passage.title, text), one.kind, one.domain)
+
+
+def _pools(questions: list[Asked], key: Callable[[Asked], tuple[str, str]]) -> dict[str, list[str]]:
+    pools: dict[str, dict[str, None]] = {}
+    for one in questions:
+        group, name = key(one)
+        pools.setdefault(group, {})[name] = None
+    return {group: list(names) for group, names in pools.items()}
+
+
+def _pattern(words: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train the small reader that ships, from nothing.")
+    parser.add_argument("out", type=Path, help="folder for the checkpoint")
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    course = Course()
+    bart, tokenizer, log = train(MiniWiki.load(), course)
+    save_bart(arguments.out, bart.bfloat16(), tokenizer)
+    print(json.dumps({"course": asdict(course), "parameters": sum(p.numel() for p in bart.parameters()), "log": log}))
+
+
+if __name__ == "__main__":
+    main()
