@@ -35,8 +35,8 @@ def run(
     `equal` says that every vector has a cosine above 0.999 with the peer's vector of its own passage and lies nearer to it than
     to any other's; our float32 vectors must also be the peer's to 1e-4. `config` is for trying it out on something smaller.
     """
-    corpus = list(passages[:count]) if passages is not None else _miniwiki(count)
-    encoder, tokenizer = _random_bert(config or BertConfig()), _tokenizer()
+    corpus = list(passages[:count]) if passages is not None else miniwiki(count)
+    encoder, tokenizer = _random_bert(config or BertConfig()), bert_tokenizer()
     ours, exact = (BiEncoder(encoder, encoder, tokenizer, max_length=MAX_LENGTH, dtype=dtype) for dtype in ("auto", "float32"))
     precision = ours.precision(encoder)
     peer, fast_peer = _peer(encoder), _peer(encoder).to(precision)
@@ -126,7 +126,7 @@ def _peer(encoder: Bert) -> Any:
     return peer.eval()
 
 
-def _tokenizer() -> Any:
+def bert_tokenizer() -> Any:
     from minirag.retrieval.pretrained import minilm
 
     return minilm().tokenizer  # BERT's own 30,522 word pieces, which lie in MiniLM's package
@@ -139,7 +139,7 @@ def _same(ours: Tensor, theirs: Tensor) -> bool:
     return bool((cosines.diagonal() > 0.999).all() and (nearest == own).all())
 
 
-def _miniwiki(count: int) -> list[Passage]:
+def miniwiki(count: int) -> list[Passage]:
     from minirag.corpus.miniwiki import MiniWiki
 
     return MiniWiki.load().passages[:count]
