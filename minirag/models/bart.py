@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from minirag.errors import MiniragError
+from minirag.models.linear import linear
 from minirag.models.transformer import ACTIVATIONS, DecoderLayer, Dropout, EncoderLayer, KeysValues, initialise, padding_mask
 
 OFFSET = 2  # a position's row in the table is two further down: fairseq counted from behind the padding token's id
@@ -141,7 +142,7 @@ class Bart(nn.Module):
         for layer, before, document in zip(self.decoder.layers, past, documents.layers, strict=True):
             x, keys_values = layer(x, before, mask, document, documents.mask)
             now.append(keys_values)
-        return nn.functional.linear(x, self.words.weight, self.logits_bias), now
+        return linear(x, self.words.weight, self.logits_bias), now
 
     def _words(self, ids: Tensor) -> Tensor:
         words = self.words(ids)

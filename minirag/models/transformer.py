@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from minirag.models.linear import Linear
+
 KeysValues = tuple[Tensor, Tensor]  # [B, H, S, d] each: what positions answer when they are asked
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -41,8 +43,8 @@ class Attention(nn.Module):
     def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.query, self.key, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
-        self.output = nn.Linear(dim, dim)
+        self.query, self.key, self.value = Linear(dim, dim), Linear(dim, dim), Linear(dim, dim)
+        self.output = Linear(dim, dim)
 
     def forward(
         self, x: Float[Tensor, "B T D"], context: Float[Tensor, "B S D"], mask: Bool[Tensor, "#B 1 #T S"] | None = None
@@ -74,7 +76,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, inner: int, activation: str = "gelu", dropout: float = 0.0) -> None:
         super().__init__()
-        self.expand, self.contract = nn.Linear(dim, inner), nn.Linear(inner, dim)
+        self.expand, self.contract = Linear(dim, inner), Linear(inner, dim)
         self.activation, self.dropout = ACTIVATIONS[activation], nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:

@@ -18,6 +18,7 @@ from minirag.models.bart import Bart
 from minirag.models.bart_checkpoints import bart_config, bart_of, read_bart, save_bart
 from minirag.models.bert_checkpoints import bert_config, bert_of, read_bert
 from minirag.models.weights import check_seal, folder_state, is_sealed, read_tokenizer, seal
+from minirag.paths import data_dir
 from minirag.rag.contexts import Contexts
 from minirag.rag.marginalize import Scheme
 from minirag.rag.model import RagModel
@@ -111,3 +112,8 @@ def _contexts(tokenizer: Path, bart: Bart, generator: dict[str, Any], rag: dict[
     longest = min(rag.get("max_combined_length") or 300, bart.config.positions)
     seps = {name: rag[name] for name in ("title_sep", "doc_sep") if isinstance(rag.get(name), str)}
     return Contexts(read_tokenizer(tokenizer), longest, prefix=generator.get("prefix") or "", **seps)
+
+
+def reader(encoder: BiEncoder | None = None) -> RagModel:
+    """The small reader that ships with minirag (see its model card in data/checkpoints/reader), beside an encoder of yours."""
+    return from_pretrained(data_dir() / "checkpoints" / "reader", encoder)

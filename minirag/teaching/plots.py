@@ -60,7 +60,7 @@ class Point:
     high: float
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Draw under `STYLE`, leaving the caller's own matplotlib settings alone."""
 
     @wraps(draw)
@@ -73,13 +73,13 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return drawn
 
 
-@_styled
+@styled
 def recall_against_latency(points: Sequence[Point], k: int, title: str, floor: float | None = None) -> Figure:
     """Recall (up is better) against time per question (left is better, logarithmic). `floor`, what chance
     finds, is told in the legend."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    figure, axes = _axes(4.6, 3.4)
+    figure, axes = axes_of(4.6, 3.4)
     families = list(dict.fromkeys(point.family for point in points))
     for family, colour, marker in zip(families, PALETTE, MARKERS, strict=False):
         own = sorted((point for point in points if point.family == family), key=lambda point: point.milliseconds)
@@ -103,10 +103,10 @@ def recall_against_latency(points: Sequence[Point], k: int, title: str, floor: f
     return figure
 
 
-@_styled
+@styled
 def recall_bars(systems: Sequence[str], recalls: Mapping[int, Sequence[tuple[float, float, float]]], title: str) -> Figure:
     """Bars of top-k recall, a group for each system and a bar for each k; (value, low, high) are proportions."""
-    figure, axes = _axes(4.6, 0.7 + 0.62 * len(systems))
+    figure, axes = axes_of(4.6, 0.7 + 0.62 * len(systems))
     height = 0.8 / len(recalls)
     for i, ((k, values), colour) in enumerate(zip(recalls.items(), PALETTE, strict=False)):
         places = [row + (i - (len(recalls) - 1) / 2) * height for row in range(len(systems))]
@@ -124,27 +124,27 @@ def recall_bars(systems: Sequence[str], recalls: Mapping[int, Sequence[tuple[flo
     return figure
 
 
-@_styled
+@styled
 def posterior_bars(probabilities: Float[Tensor, " K"], labels: Sequence[str], title: str = "") -> Figure:
     """How a probability is spread over K passages, the first on top."""
-    figure, axes = _axes(4.6, 0.9 + 0.3 * len(labels))
+    figure, axes = axes_of(4.6, 0.9 + 0.3 * len(labels))
     values = probabilities.tolist()
     axes.barh(range(len(values)), values, color=BLUE)
     for row, value in enumerate(values):
         axes.text(value + 0.01, row, f"{value:.2f}", va="center", fontsize=8)
-    axes.set_yticks(range(len(values)), [_short(label) for label in labels])
+    axes.set_yticks(range(len(values)), [short(label) for label in labels])
     axes.invert_yaxis()
     axes.set(xlabel="probability", xlim=(0, 1.08), title=title)
     axes.grid(visible=False, axis="y")
     return figure
 
 
-@_styled
+@styled
 def map_2d(
     points: Float[Tensor, "N 2"], groups: Sequence[str], labels: Sequence[str] = (), title: str = "", axis: str = "component"
 ) -> Figure:
     """N points in the plane; each group has a colour and a marker, and `labels` (one a point, or none) stand beside them."""
-    figure, axes = _axes(5.0, 4.0)
+    figure, axes = axes_of(5.0, 4.0)
     for i, group in enumerate(dict.fromkeys(groups)):
         rows = [row for row, each in enumerate(groups) if each == group]
         x, y = points[rows].T.tolist()
@@ -156,12 +156,12 @@ def map_2d(
     return figure
 
 
-@_styled
+@styled
 def similarity_heatmap(
     scores: Float[Tensor, "B N"], rows: Sequence[str], columns: Sequence[str], title: str = "", unit: str = "inner product"
 ) -> Figure:
     """Scores of B questions against N passages, the number in each cell, the best of each row in bold."""
-    figure, axes = _axes(2.2 + 0.6 * len(columns), 1.4 + 0.42 * len(rows))
+    figure, axes = axes_of(2.2 + 0.6 * len(columns), 1.4 + 0.42 * len(rows))
     image = axes.imshow(scores.numpy(), cmap="cividis", aspect="auto")
     middle = (scores.min() + scores.max()) / 2
     for row, column in [(i, j) for i in range(len(rows)) for j in range(len(columns))]:
@@ -169,18 +169,18 @@ def similarity_heatmap(
         colour = "white" if value < middle else "black"
         weight = "bold" if column == int(scores[row].argmax()) else "normal"
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=8, fontweight=weight)
-    axes.set_xticks(range(len(columns)), [_short(column) for column in columns], rotation=40, ha="right")
-    axes.set_yticks(range(len(rows)), [_short(row) for row in rows])
+    axes.set_xticks(range(len(columns)), [short(column) for column in columns], rotation=40, ha="right")
+    axes.set_yticks(range(len(rows)), [short(row) for row in rows])
     axes.grid(visible=False)
     axes.set_title(title)
     figure.colorbar(image, ax=axes, label=unit)
     return figure
 
 
-@_styled
+@styled
 def list_sizes(sizes: Int[Tensor, " C"], title: str = "") -> Figure:
     """How many of an IVF index's C lists hold how many vectors, with the mean as a line."""
-    figure, axes = _axes(4.6, 2.8)
+    figure, axes = axes_of(4.6, 2.8)
     mean = sizes.float().mean().item()
     axes.hist(sizes.tolist(), bins=min(30, max(int(sizes.max()) + 1, 1)), color=SKY, edgecolor="white", linewidth=0.5)
     axes.axvline(mean, color=VERMILLION, linestyle="--", label=f"mean {mean:.1f}")
@@ -213,7 +213,7 @@ def svg(figure: Figure, description: str) -> str:
     return text.replace("<svg ", f'<svg role="img" aria-label="{name}" ', 1).strip()
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+def axes_of(width: float, height: float) -> tuple[Figure, Axes]:
     """One pair of axes on a white page, sizes in inches; no pyplot, which would keep every figure alive."""
     from matplotlib.figure import Figure
 
@@ -221,10 +221,10 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _short(label: str, length: int = 32) -> str:
+def short(label: str, length: int = 32) -> str:
     """At most `length` characters.
 
-    >>> _short("The quick brown fox", 10)
+    >>> short("The quick brown fox", 10)
     'The quick…'
     """
     return label if len(label) <= length else label[: length - 1].rstrip() + "…"
