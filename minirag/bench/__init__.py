@@ -7,7 +7,7 @@ from minirag.errors import MiniragError
 
 
 def run(name: str, progress: bool = True, **options: Any) -> dict[str, Any]:
-    """The bench `name`, "search" or "encode", with `options` of its module, and the machine it ran on.
+    """The bench `name`, one of "search", "encode", "decode", "loss", with `options` of its module, and the machine it ran on.
 
     Every row holds `case`, `ours`, `peer`, `peer_name`, `unit`, `ratio` (how many times faster than the peer) and `equal`
     (whether the results are the same).
@@ -20,6 +20,14 @@ def run(name: str, progress: bool = True, **options: Any) -> dict[str, Any]:
         from minirag.bench import encode
 
         rows = encode.run(**options)
+    elif name == "decode":
+        from minirag.bench import decode
+
+        rows = decode.run(**options)
+    elif name == "loss":
+        from minirag.bench import loss
+
+        rows = loss.run(**options)
     else:
-        raise MiniragError(f"there is no bench '{name}'; choose search or encode")
+        raise MiniragError(f"there is no bench '{name}'; choose search, encode, decode or loss")
     return {"machine": doctor.machine(), "rows": rows}

@@ -3,7 +3,8 @@
 `equal`: for every question the same best hypothesis, token for token.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,8 +14,10 @@ from minirag.bench.rag_pair import PEERS, contexts, peer_of, random_bart
 from minirag.bench.turns import seconds_row, take_turns
 from minirag.corpus.passages import Passage
 from minirag.models.bart import BartConfig
-from minirag.rag.decode import Generated, Search, decode
+from minirag.rag.decode import Decoder, Search, decode
 from minirag.rag.marginalize import Scheme
+
+DECODERS: tuple[Decoder, ...] = ("token", "thorough")
 
 
 def run(
@@ -34,23 +37,20 @@ def run(
     ids, mask, scores = contexts(words, corpus, questions, k)
     search = Search(beams, new_tokens, new_tokens)
     rows = []
-    schemes: dict[Scheme, Any] = {"token": "token", "sequence": "thorough"}
-    for scheme, decoder in schemes.items():
+    for decoder in DECODERS:
+        scheme: Scheme = "token" if decoder == "token" else "sequence"
         peer = peer_of(bart, scheme, k)
-        seconds, results = take_turns(
-            {
-                "ours": lambda decoder=decoder: decode(bart, ids, mask, scores, decoder, search),
-                "peer": lambda peer=peer: _as_peers_do(peer, ids, mask, scores, search),
-            },
-            rounds,
-        )
+        peer = partial(_as_peers_do, peer_of(bart, scheme, k), ids, mask, scores, search)
+        ours = partial(decode, bart, ids, mask, scores, decoder, search)
+        turns: dict[str, Callable[[], Any]] = {"ours": ours, "peer": peer}
+        seconds, results = take_turns(turns, rounds)
         case = f"{decoder}: {questions} questions, K = {k}, {beams} beams, {new_tokens} new tokens, S = {ids.shape[2]}"
         equal = same(results["ours"], results["peer"])
         rows.append(seconds_row(case, seconds["ours"], seconds["peer"], PEERS[scheme], equal))
     return rows
 
 
-def same(ours: Generated, theirs: Tensor) -> bool:
+def same(ours: Any, theirs: Any) -> bool:
     """Whether the best hypotheses are theirs, which begin with the start token."""
     return [hypotheses[0].tokens for hypotheses in ours] == theirs[:, 1:].tolist()
 

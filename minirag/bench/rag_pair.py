@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from minirag.corpus.passages import Passage
+from minirag.errors import MiniragError
 from minirag.models.bart import Bart, BartConfig
 from minirag.models.bart_checkpoints import CONFIG_NAMES, to_transformers
 from minirag.rag.contexts import Contexts
@@ -25,8 +26,8 @@ def random_bart(config: BartConfig, tokenizer: Any) -> Bart:
     """A BART of these sizes for this tokenizer, without dropout, so that what two of them compute can be compared."""
     torch.manual_seed(0)
     ids = {"bos_id": tokenizer.cls_token_id, "eos_id": tokenizer.sep_token_id, "start_id": tokenizer.sep_token_id}
-    quiet = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0}
-    bart = Bart(replace(config, pad_id=tokenizer.pad_token_id, **ids, **quiet)).eval()
+    quiet = replace(config, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0)
+    bart = Bart(replace(quiet, pad_id=tokenizer.pad_token_id, **ids)).eval()
     with torch.no_grad():
         for module in bart.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
@@ -48,7 +49,7 @@ def peer_of(bart: Bart, scheme: Scheme, k: int) -> Any:
     tiny = DPRConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
     generator = TheirBartConfig(**fields, forced_eos_token_id=None)
     config = RagConfig.from_question_encoder_generator_configs(tiny, generator, n_docs=k)
-    peer = (RagTokenForGeneration if scheme == "token" else RagSequenceForGeneration)(config)
+    peer: Any = (RagTokenForGeneration if scheme == "token" else RagSequenceForGeneration)(config)
     peer.rag.generator.load_state_dict(to_transformers(bart), strict=False)  # the ties are not in the file
     peer.rag.generator.tie_weights()
     search, pad_id = peer.rag.generator.generate, bart.config.pad_id
@@ -64,6 +65,8 @@ def contexts(
     tokenizer: Any, passages: Sequence[Passage], questions: int, k: int, length: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Ids and mask `[B, K, S]` of the first B·K passages with a question each, padded to the longest or to `length`; scores."""
+    if len(passages) < questions * k:
+        raise MiniragError(f"there are {len(passages)} passages where {questions * k} are needed; give more, or ask for fewer")
     asked = [f"what is known about {passages[b * k].title.lower()} and where does it come from?" for b in range(questions)]
     made = Contexts(tokenizer, length or 300)
     ids, mask = made.of(asked, [passages[b * k : (b + 1) * k] for b in range(questions)])

@@ -14,15 +14,16 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 import minirag
-from minirag.cli import bench, doctor, download, encode, index, miniwiki, passages, quickstart, search
+from minirag.cli import ask, bench, doctor, download, encode, index, miniwiki, passages, quickstart, search
 from minirag.errors import MiniragError
 
-STAGES = (quickstart, miniwiki, download, passages, encode, index, search, bench, doctor)
-EXAMPLES = """the whole way, from shipped texts to an answer's passages:
+STAGES = (quickstart, miniwiki, download, passages, encode, index, search, ask, bench, doctor)
+EXAMPLES = """the whole way, from shipped texts to an answer:
   minirag passages --format miniwiki --out runs/passages
   minirag encode --passages runs/passages --out runs/vectors
   minirag index build --vectors runs/vectors --kind exact --out runs/index
   minirag search "What is the capital of Switzerland?" --index runs/index --passages runs/passages
+  minirag ask "What is the capital of Switzerland?" --index runs/index --passages runs/passages
 
 each command explains itself: minirag COMMAND --help"""
 

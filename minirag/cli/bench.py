@@ -1,4 +1,4 @@
-"""`minirag bench search` and `minirag bench encode`: ours beside its peers, in one run, on this machine."""
+"""`minirag bench search | encode | decode | loss`: ours beside its peers, in one run, on this machine."""
 
 import argparse
 import json
@@ -15,10 +15,20 @@ ENCODE = """
 minirag bench encode
 minirag bench encode --passages runs/passages --count 64 --json > encode.json
 """
+DECODE = """
+minirag bench decode
+minirag bench decode --passages runs/passages --json > decode.json
+"""
+LOSS = """
+minirag bench loss
+minirag bench loss --passages runs/passages --json > loss.json
+"""
 
 
 def declare(commands: Commands) -> None:
-    group = commands.add_parser("bench", help="measure against faiss and transformers", description="Benches: search, encode.")
+    group = commands.add_parser(
+        "bench", help="measure against faiss and transformers", description="Benches: search, encode, decode, loss."
+    )
     benches = group.add_subparsers(metavar="BENCH", required=True)
     parser = command(benches, "search", "exact and IVF search beside faiss at its best setting", SEARCH, run_search)
     parser.add_argument("--rows", type=positive, default=200_000, help="vectors (default: %(default)s)")
@@ -35,8 +45,22 @@ def declare(commands: Commands) -> None:
     json_option(parser)
     quiet_option(parser)
     parser = command(benches, "encode", "passages per second beside transformers, and the machine's peak", ENCODE, run_encode)
-    parser.add_argument("--passages", type=Path, help="folder written by `minirag passages` (default: MiniWiki)")
     parser.add_argument("--count", type=positive, default=32, help="passages to encode (default: %(default)s)")
+    _common(parser)
+    parser = command(benches, "decode", "RAG's decoders beside transformers, BART-base's sizes", DECODE, run_decode)
+    parser.add_argument("--questions", type=positive, default=4, help="decoded together (default: %(default)s)")
+    parser.add_argument("-k", type=positive, default=5, help="passages for each (default: %(default)s)")
+    parser.add_argument("--beams", type=positive, default=4, help="beams of every search (default: %(default)s)")
+    parser.add_argument("--tokens", type=positive, default=16, help="length of every hypothesis (default: %(default)s)")
+    _common(parser)
+    parser = command(benches, "loss", "a RAG training step beside transformers, BART-base's sizes", LOSS, run_loss)
+    parser.add_argument("--questions", type=positive, default=2, help="in a step (default: %(default)s)")
+    parser.add_argument("-k", type=positive, default=5, help="passages for each (default: %(default)s)")
+    _common(parser)
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--passages", type=Path, help="folder written by `minirag passages` (default: MiniWiki)")
     parser.add_argument("--rounds", type=positive, default=3, help="rounds, of which the median counts (default: %(default)s)")
     json_option(parser)
     quiet_option(parser)
@@ -57,12 +81,28 @@ def run_search(arguments: argparse.Namespace) -> None:
 
 
 def run_encode(arguments: argparse.Namespace) -> None:
-    passages = None
-    if arguments.passages is not None:
-        from minirag.corpus.store import PassageStore
-
-        passages = PassageStore.open(arguments.passages)[: arguments.count]
+    passages = _passages(arguments, arguments.count)
     _bench("encode", arguments, passages=passages, count=arguments.count, rounds=arguments.rounds)
+
+
+def run_decode(arguments: argparse.Namespace) -> None:
+    sizes = {name: getattr(arguments, name) for name in ("questions", "k", "beams", "rounds")}
+    passages = _passages(arguments, arguments.questions * arguments.k)
+    _bench("decode", arguments, passages=passages, new_tokens=arguments.tokens, **sizes)
+
+
+def run_loss(arguments: argparse.Namespace) -> None:
+    sizes = {name: getattr(arguments, name) for name in ("questions", "k", "rounds")}
+    _bench("loss", arguments, passages=_passages(arguments, arguments.questions * arguments.k), **sizes)
+
+
+def _passages(arguments: argparse.Namespace, count: int) -> Any:
+    """The first `count` of the store that was named, or None for MiniWiki's."""
+    if arguments.passages is None:
+        return None
+    from minirag.corpus.store import PassageStore
+
+    return PassageStore.open(arguments.passages)[:count]
 
 
 def _bench(name: str, arguments: argparse.Namespace, **options: Any) -> None:

@@ -36,7 +36,7 @@ def declare(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    questions = _questions(arguments.questions)
+    questions = asked(arguments.questions)
     retriever = _retriever(arguments)
     results = []
     for found in retriever.search(questions, arguments.k):
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
     show({"results": results}, "\n\n".join(map(_text, results)), arguments.json)
 
 
-def _questions(given: list[str]) -> list[str]:
+def asked(given: list[str]) -> list[str]:
     """The questions as given, with the lines of standard input where "-" stands."""
     questions: list[str] = []
     for question in given:
@@ -82,11 +82,15 @@ def _retriever(arguments: argparse.Namespace) -> Any:
     return Retriever(index, passages, None if kind == "bm25" else open_encoder(arguments.encoder or "minilm"))
 
 
+def width() -> int:
+    """Columns of text: the terminal's, but no more than can be read well."""
+    return min(shutil.get_terminal_size().columns, 120)
+
+
 def _text(result: dict[str, Any]) -> str:
-    width = min(shutil.get_terminal_size().columns, 120)
     blocks = [printable(result["question"])]
     for found in result["passages"]:
         head = f"{found['rank']:3}  p(z|x) {found['probability']:.4f}  score {found['score']:.4f}  {printable(found['title'])}"
-        body = textwrap.fill(printable(found["text"]), width, initial_indent="     ", subsequent_indent="     ")
+        body = textwrap.fill(printable(found["text"]), width(), initial_indent="     ", subsequent_indent="     ")
         blocks.append(f"{head}\n{body}")
     return "\n".join(blocks if result["passages"] else [*blocks, "  nothing found"])

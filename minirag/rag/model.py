@@ -87,6 +87,10 @@ class RagModel(nn.Module):
 
         save_pretrained(self, folder)
 
+    def with_encoder(self, encoder: BiEncoder | None) -> RagModel:
+        """The same generator behind another encoder, or none, for BM25; without a null document that belongs to the old one."""
+        return RagModel(self.generator, self.contexts, encoder, self.scheme)
+
     def attach(self, index: Any, passages: PassageStore) -> RagModel:
         """Search this index over these passages from now on: the memory can be exchanged at any time. Returns itself."""
         self.retriever = Retriever(index, passages, self.encoder)

@@ -1,4 +1,4 @@
-"""The pictures of generation: which document speaks at each token, and what a search looked at. The style is that of `plots`."""
+"""The pictures of generation: which document speaks at each token, what a search looked at. The style is that of `plots`."""
 
 from __future__ import annotations
 
