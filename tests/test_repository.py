@@ -16,10 +16,12 @@ MAY_IMPORT = {
     "corpus": set(),
     "models": set(),
     "retrieval": {"corpus", "models"},
+    "rag": {"corpus", "models", "retrieval"},
     "tasks": {"corpus"},
-    "evaluation": {"corpus", "models", "retrieval", "tasks", "teaching", "doctor"},
-    "teaching": {"corpus", "models", "retrieval", "tasks"},
-    "bench": {"corpus", "models", "retrieval", "tasks", "doctor"},
+    "training": {"corpus", "models", "retrieval", "rag", "tasks"},
+    "evaluation": {"corpus", "models", "retrieval", "rag", "tasks", "teaching", "doctor"},
+    "teaching": {"corpus", "models", "retrieval", "rag", "tasks"},
+    "bench": {"corpus", "models", "retrieval", "rag", "tasks", "doctor"},
 }
 GROUND = {"errors", "files", "paths"}  # any room may stand on these
 TOP = {"cli"}  # these may import everything

@@ -1,7 +1,9 @@
 """The report's pictures, as inline SVG: which results go into which plot, and what a listener is told about each."""
 
+from minirag.evaluation.answering import Answered
 from minirag.evaluation.findings import BM25, EXACT, IVF, RANDOM, Findings
 from minirag.teaching import plots
+from minirag.teaching.rag_plots import posterior_heatmap
 
 
 def latency(findings: Findings, metric: str, title: str, k: int = 5) -> str:
@@ -35,6 +37,18 @@ def bars(findings: Findings) -> str:
     )
     title = f"Answer recall, {findings.leading}"
     return plots.svg(plots.recall_bars(names, recalls, title), f"{title}. {told}.")
+
+
+def posterior(answered: Answered) -> str:
+    """Which passage speaks at each token of an answer."""
+    answer = answered.answer
+    titles = [passage.title for passage in answer.passages]
+    picture = posterior_heatmap(answer.posterior, answer.pieces, titles, answered.question.question)
+    told = "; ".join(
+        f"after “{piece}” mostly {titles[int(row.argmax())]} ({float(row.max()):.2f})"
+        for piece, row in zip(answer.pieces, answer.posterior, strict=True)
+    )
+    return plots.svg(picture, f"p(document | question, answer so far) for “{answered.question.question}”: {told}.")
 
 
 def lists(findings: Findings) -> str:

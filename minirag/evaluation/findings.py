@@ -7,7 +7,9 @@ from typing import Any
 from jaxtyping import Int
 from torch import Tensor
 
+from minirag.evaluation.answering import Answered
 from minirag.evaluation.run import Rank, Result
+from minirag.rag.decode import Decoder
 from minirag.retrieval.retriever import Retrieved
 from minirag.tasks.openqa import Question
 
@@ -37,6 +39,13 @@ def ivf(n_probe: int, n_lists: int) -> System:
     return System(f"bi-encoder, IVF, {share} lists", IVF, str(n_probe))
 
 
+ANSWERING: dict[str, Decoder] = {  # systems that answer, and how they decode
+    "RAG-Sequence, bi-encoder": "thorough",
+    "RAG-Token, bi-encoder": "token",
+    "RAG-Sequence, BM25": "thorough",
+}
+
+
 @dataclass(frozen=True)
 class Example:
     """A question, why it is shown, what a system found, and at which rank each system found the answer."""
@@ -60,6 +69,7 @@ class Findings:
     results: Sequence[Result]
     examples: Sequence[Example]
     sizes: Mapping[str, int]
+    answered: Sequence[Answered]  # by the first system, on the leading set
     list_sizes: Int[Tensor, " C"]
     stages: Sequence[tuple[str, float, bool]]
     machine: Mapping[str, Any]

@@ -1,7 +1,8 @@
 """The main job, end to end: text becomes passages, passages become vectors, vectors an index, and questions find their answers.
 
 It renders MiniWiki, encodes it with the best bi-encoder that ships, searches every question set with BM25, exact search and
-IVF at several n_probe, and writes a report. What it makes stays beside the report and is used again:
+IVF at several n_probe, answers some of the questions with the small reader that ships, and writes a report. What it makes stays
+beside the report and is used again:
 
     runs/quickstart/miniwiki/nq/{train,dev,test,prose}.jsonl  triviaqa/  webquestions/  …
     runs/quickstart/passages/  vectors/  bm25/  exact/  ivf/      (what each was made from: stages.json)
@@ -23,7 +24,8 @@ from minirag.corpus.passages import Article, Passage, split_articles
 from minirag.corpus.store import PassageStore
 from minirag.doctor import machine
 from minirag.errors import MiniragError
-from minirag.evaluation.findings import BM25, ENCODING, EXACT, RANDOM, Example, Findings, System, ivf
+from minirag.evaluation.answering import Answered, answer_sets, match_result
+from minirag.evaluation.findings import ANSWERING, BM25, ENCODING, EXACT, RANDOM, Example, Findings, System, ivf
 from minirag.evaluation.report import write_report
 from minirag.evaluation.run import (
     QuestionSet,
@@ -38,6 +40,7 @@ from minirag.evaluation.run import (
 )
 from minirag.evaluation.stages import Stages
 from minirag.files import fingerprint_of
+from minirag.rag.model import RagModel
 from minirag.retrieval.biencoder import BiEncoder
 from minirag.retrieval.bm25 import BM25Index
 from minirag.retrieval.encode import encode_corpus
@@ -58,6 +61,7 @@ SETS = {
     "NQ-style, test": "nq/test.jsonl",
 }
 TIMED = 512  # questions whose search is timed
+ANSWERED, READ = 100, 5  # questions of each set that are answered, from so many passages
 NOTE = (
     "The questions on facts use the names that the articles use, which favours counting words; those on prose are asked in "
     "other words than the text's, which favours the bi-encoder."
@@ -75,6 +79,7 @@ class Material:
     encoder: BiEncoder
     encoder_name: str
     note: str = ""
+    reader: RagModel | None = None  # answers from the passages; without one, they are only searched
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +129,8 @@ def quickstart(
         for name in named
         for result in recall_results(each.name, name, ranks[each.name, name], KS)
     ]
+    answered = stages.timed("answering", lambda: _answers(material, systems, seed, progress))
+    results += [match_result(task, system, own) for (task, system), own in answered.items()]
     results += stages.timed("timing", lambda: _times(material, systems, encoder))
     findings = Findings(
         corpus=material.name,
@@ -133,6 +140,7 @@ def quickstart(
         systems=list(systems),
         results=results,
         examples=_examples(material.sets[-1], systems, ranks, seed),
+        answered=answered.get((material.sets[-1].name, next(iter(ANSWERING))), []),
         sizes={"articles": len(material.articles), "passages": len(passages), "dimensions": material.encoder.dim} | sizes,
         list_sizes=torch.bincount(_ivf(systems).list_of, minlength=_ivf(systems).n_lists),
         stages=stages.log,
@@ -149,13 +157,14 @@ def quickstart(
 def miniwiki(folder: Path) -> Material:
     """MiniWiki as it ships, the files of its tasks written to a folder, and its open questions read back."""
     from minirag.corpus.miniwiki import MiniWiki, publish
+    from minirag.rag.checkpoints import reader
     from minirag.retrieval.pretrained import minilm
 
     encoder = minilm()  # first, since it is the one thing that may not be there
     wiki = MiniWiki.load()
     publish(folder, wiki)
     sets = [QuestionSet(name, tuple(read_questions(folder / file))) for name, file in SETS.items()]
-    return Material("MiniWiki", wiki.articles, sets, encoder, "all-MiniLM-L6-v2", NOTE)
+    return Material("MiniWiki", wiki.articles, sets, encoder, "all-MiniLM-L6-v2", NOTE, reader(encoder))
 
 
 def build(
@@ -225,6 +234,19 @@ def _encode_questions(encoder: Remembering, sets: Sequence[QuestionSet], progres
         for start in range(0, len(texts), 1_024):
             encoder.encode_queries(texts[start : start + 1_024])
             bar.update(len(texts[start : start + 1_024]))
+
+
+def _answers(
+    material: Material, systems: Mapping[System, Retriever], seed: int, progress: bool
+) -> dict[tuple[str, str], list[Answered]]:
+    """The reader behind exact search, with both schemes, and behind BM25."""
+    if material.reader is None:
+        return {}
+    passages = systems[EXACT].passages
+    dense = material.reader.attach(systems[EXACT].index, passages)
+    words = material.reader.with_encoder(None).attach(systems[BM25].index, passages)
+    models = {name: (words if name.endswith("BM25") else dense, decoder) for name, decoder in ANSWERING.items()}
+    return answer_sets(models, material.sets, ANSWERED, READ, seed, progress)
 
 
 def _times(material: Material, systems: Mapping[System, Retriever], encoder: Remembering) -> list[Result]:

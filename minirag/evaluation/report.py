@@ -5,9 +5,12 @@ Every text from outside (questions, passages, titles, machine names) passes thro
 
 from pathlib import Path
 
+from torch import Tensor
+
 from minirag.corpus.words import escape, marked
-from minirag.evaluation.figures import bars, latency, lists
-from minirag.evaluation.findings import BM25, ENCODING, EXACT, RANDOM, Example, Findings, System
+from minirag.evaluation.answering import Answered
+from minirag.evaluation.figures import bars, latency, lists, posterior
+from minirag.evaluation.findings import ANSWERING, BM25, ENCODING, EXACT, RANDOM, Example, Findings, System
 from minirag.evaluation.run import BATCHED, SINGLE, Result
 from minirag.files import atomic_path
 from minirag.tasks.openqa import Question
@@ -35,7 +38,7 @@ def render(findings: Findings) -> str:
 </head>
 <body>
 <main>
-<h1>From text to passages that answer</h1>
+<h1>From text to answers</h1>
 {_summary(findings)}
 <h2>How often is the answer among the passages?</h2>
 {_main_table(findings)}
@@ -43,7 +46,8 @@ def render(findings: Findings) -> str:
 {_figures(findings)}
 <h2>Every question set</h2>
 {_all_sets(findings)}
-<h2>Examples</h2>
+{_answers(findings)}
+<h2>Examples of searching</h2>
 {_examples(findings)}
 <h2>How these numbers were made</h2>
 {_provenance(findings)}
@@ -67,7 +71,7 @@ def _summary(findings: Findings) -> str:
     return f"""<p class="lead">In {findings.sizes["passages"]:,} passages of {escape(findings.corpus)}, the bi-encoder has
 the answer among its first five passages for <strong>{_percent(findings, EXACT)}</strong> of {asked:,} questions
 ({escape(task)}), BM25 for {_percent(findings, BM25)}, and five random passages for {_percent(findings, RANDOM)}.</p>
-<p>This is the retrieval half of retrieval-augmented generation (Lewis et al. 2020). Text was cut into passages of 100 words;
+<p>This is retrieval-augmented generation (Lewis et al. 2020). Text was cut into passages of 100 words;
 each became a vector of {findings.sizes["dimensions"]} numbers by a BERT encoder; questions became vectors likewise, and were
 answered with the passages of largest inner product. <em>Answer recall</em> at k is the share of questions for which at least
 one of the first k passages contains an answer. {escape(findings.note)}</p>"""
@@ -154,6 +158,51 @@ def _figures(findings: Findings) -> str:
     return '<div class="figures">' + "".join(
         f"<figure>{picture}<figcaption>{escape(caption)}</figcaption></figure>" for picture, caption in figures
     ) + "</div>"  # fmt: skip
+
+
+def _answers(findings: Findings) -> str:
+    """Exact match of every system that answers, one answer token by token, and a few more with their passages."""
+    if not findings.answered:
+        return ""
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name, _ in findings.sets)
+    rows = "".join(
+        f'<tr><th scope="row">{escape(system)}</th>'
+        + "".join(_recall_cell(findings.of(name, system, "exact_match"), interval=True) for name, _ in findings.sets)
+        + "</tr>"
+        for system in ANSWERING
+    )
+    right = [each for each in findings.answered if each.right]
+    wrong = [each for each in findings.answered if not each.right]
+    one = max(right or findings.answered, key=lambda each: _change(each.answer.posterior))
+    shown = "".join(map(_answered, [one, *(each for each in right if each is not one)][:2] + wrong[:1]))
+    return f"""<h2>Do the passages become answers?</h2>
+<p class="note">Exact match in percent over {len(findings.answered)} questions drawn from each set, with its 95 % interval. A
+small BART, which has learnt to read and was told no facts, reads each of five passages with the question; its answers are
+summed over the passages.</p>
+<div class="scroll" tabindex="0" role="region" aria-label="Exact match of the answers"><table>
+<thead><tr><th scope="col">system</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>
+<div class="figures"><figure>{posterior(one)}<figcaption>Which passage the answer comes from, after each of its tokens: at the
+start the retriever's own p(z|x), at the end p(z|x, y).</figcaption></figure></div>{shown}"""
+
+
+def _change(posterior: Tensor) -> float:
+    """How far the last token's posterior is from the first one's."""
+    return float((posterior[-1] - posterior[0]).abs().sum())
+
+
+def _answered(each: Answered) -> str:
+    answer, support = each.answer, each.answer.support.tolist()
+    order = sorted(range(len(support)), key=lambda k: -support[k])[:SHOWN]
+    passages = "".join(
+        f"""<li><p class="source"><strong>{escape(answer.passages[k].title)}</strong>, p(z|x) = {answer.prior[k]:.2f},
+p(z|x, y) = {support[k]:.2f}</p><p>{marked(answer.passages[k].text, [answer.text])}</p></li>"""
+        for k in order
+    )
+    wanted = " or ".join(f"“{escape(text)}”" for text in each.question.answers)
+    return f"""<section class="example"><p class="kind">{"Right" if each.right else "Wrong"}</p>
+<h3>{escape(each.question.question)}</h3>
+<p>Answered “{escape(answer.text)}” with p(y|x) = {answer.probability:.2g}; right would be {wanted}. The passages that account
+for most of it:</p><ol>{passages}</ol></section>"""
 
 
 def _examples(findings: Findings) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -109,9 +109,8 @@ def decode(
     prior, tree = log_prior(doc_scores), generator.tree(documents)  # [B, K]
     (n, k), passes = doc_scores.shape, doc_scores.numel()
     if decoder == "token":
-        return Generated(
-            beam_search(Mixture(tree, doc_scores), n, generator.config, search, doc_scores.device), passes, tree.computed
-        )
+        mixed = beam_search(Mixture(tree, doc_scores), n, generator.config, search, doc_scores.device)
+        return Generated([found[: search.hypotheses] for found in mixed], passes, tree.computed)
     beams = beam_search(Single(tree), n * k, generator.config, search, doc_scores.device)
     real = (prior > -torch.inf).tolist()
     own = [[beam if exists else [] for beam, exists in zip(beams[b * k :], real[b], strict=False)] for b in range(n)]
@@ -131,6 +130,14 @@ def read(generator: Generator, context_ids: Tensor, context_mask: Tensor, max_le
     if max_length > generator.config.positions:
         raise MiniragError(f"max_length {max_length} is above the generator's {generator.config.positions} positions; lower it")
     return generator.read(context_ids.flatten(0, 1), context_mask.flatten(0, 1))
+
+
+@runtime_checkable
+class Step(Protocol):
+    """n distributions of a next token, each after the leaves of a tree; see `Leaves`."""
+
+    def log_probs(self, tokens: Int[Tensor, "n J"], parents: Int[Tensor, "n J"] | None) -> Float[Tensor, "n J V"]: ...
+    def keep(self, rows: Int[Tensor, " m"]) -> None: ...
 
 
 class Single:
@@ -202,9 +209,7 @@ class _Beam:
         return search.normalised(best, search.max_length if longest else length) > self.ended[-1].score
 
 
-def beam_search(
-    step: Single | Mixture, n: int, config: GeneratorConfig, search: Search, device: torch.device
-) -> list[list[Hypothesis]]:
+def beam_search(step: Step, n: int, config: GeneratorConfig, search: Search, device: torch.device) -> list[list[Hypothesis]]:
     """n searches side by side, each returning at most `beams` hypotheses, best first. What has ended is soon left out."""
     beams = rows = [_Beam([(0.0, [])], []) for _ in range(n)]  # rows: those that are still computed
     leaves = [[(0.0, 0, config.start_id)]] * n  # log p, parent, token

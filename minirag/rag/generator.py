@@ -7,7 +7,7 @@ token by token (`tree`, see `models.bart.Tree`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from minirag.errors import MiniragError
 
 
+@runtime_checkable
 class GeneratorConfig(Protocol):
     """What decoding has to know of a generator: sizes, and the ids of special tokens."""
 
@@ -31,6 +32,7 @@ class GeneratorConfig(Protocol):
     def pad_id(self) -> int: ...
 
 
+@runtime_checkable
 class Leaves(Protocol):
     """Hypotheses that grow under N documents."""
 
@@ -40,6 +42,7 @@ class Leaves(Protocol):
     def keep(self, rows: Int[Tensor, " n"]) -> None: ...
 
 
+@runtime_checkable
 class Generator(Protocol):
     """p(y_i|x, z, y_<i): the interface of `Bart` and `Seq2Seq`."""
 

@@ -12,9 +12,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from minirag.errors import MiniragError
-from minirag.rag.decode import Generated, Hypothesis, Mixture, Search, Single, ranked, read, score
+from minirag.rag.decode import Generated, Hypothesis, Mixture, Search, Single, Step, ranked, read, score
 from minirag.rag.generator import Generator, GeneratorConfig
 from minirag.rag.marginalize import Scheme, log_prior
+
+TOGETHER = 32  # chains in one tree, whose leaves all look at each other's ancestors, masked
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,12 @@ def sample(
     chance, tree = torch.Generator(device).manual_seed(how.seed), generator.tree(documents)
     (n, k), passes = doc_scores.shape, doc_scores.numel()
     if scheme == "token":
-        drawn = _draw(Mixture(tree, doc_scores), n, how.samples, config, how, chance, device)
-        return Generated(drawn, passes, tree.computed)
+        mixture, together = Mixture(tree, doc_scores), min(how.samples, TOGETHER)
+        groups = -(-how.samples // together)
+        mixture.keep(torch.arange(n, device=device).repeat_interleave(groups))
+        drawn = _draw(mixture, n * groups, together, config, how, chance, device)
+        each = [[y for group in drawn[b * groups : (b + 1) * groups] for y in group] for b in range(n)]
+        return Generated([own[: how.samples] for own in each], passes, tree.computed)
     prior = log_prior(doc_scores)
     chosen = torch.multinomial(prior.exp(), how.samples, replacement=True, generator=chance)  # [B, samples]
     tree.keep((chosen + torch.arange(n, device=device)[:, None] * k).flatten())
@@ -64,7 +70,7 @@ def sample(
 
 
 def _draw(
-    step: Single | Mixture,
+    step: Step,
     n: int,
     j: int,
     config: GeneratorConfig,
