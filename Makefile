@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test slow lint lab notebooks constraints clean
+.PHONY: quickstart test slow lint lab notebooks checkpoints constraints clean
 
 ## make the environment, run the main job, say where the report lies
 quickstart: .venv/ready
@@ -34,6 +34,10 @@ lab: .venv/ready
 notebooks: .venv/ready
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
 	$(BIN)/nbstripout --keep-output --keep-count notebooks/*.ipynb
+
+## train again, from nothing, the weights that ship
+checkpoints: .venv/ready
+	$(BIN)/python -m minirag.training.reader data/checkpoints/reader
 
 ## pin again what is installed
 constraints: .venv/ready

@@ -75,3 +75,17 @@ def settings(seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     if beams == 1:  # transformers' greedy search knows nothing of these
         theirs |= {"length_penalty": 1.0, "early_stopping": False}
     return ours, theirs
+
+
+def small_bart(texts: list[str], positions: int = 120) -> tuple[Bart, Any]:
+    """A random BART and a tokenizer learnt from these texts, of byte pairs."""
+    from minirag.training.reader import make_tokenizer
+
+    tokenizer = make_tokenizer(texts, 300)
+    torch.manual_seed(0)
+    bart = Bart(BartConfig(len(tokenizer), **SMALL | {"positions": positions}, dropout=0.0)).eval()
+    with torch.no_grad():
+        for parameter in bart.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+        bart.logits_bias[bart.config.pad_id] = -1e9
+    return bart, tokenizer

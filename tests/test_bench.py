@@ -1,9 +1,16 @@
 """Benchmarks in miniature: the rows' form, that `equal` can fail, and that turns are fair."""
 
+import pytest
 import torch
 
-from minirag.bench import search
+from minirag.bench import decode, loss, search
+from minirag.bench.encode import bert_tokenizer
+from minirag.bench.rag_pair import contexts
 from minirag.bench.turns import seconds_row, take_turns
+from minirag.corpus.passages import Passage
+from minirag.errors import MiniragError
+from minirag.models.bart import BartConfig
+from minirag.rag.decode import Generated, Hypothesis
 
 
 def test_search_rows_have_the_form_that_outsiders_read() -> None:
@@ -41,3 +48,35 @@ def test_turns_alternate_and_the_warm_up_is_not_counted(monkeypatch) -> None:
     assert seconds == {"a": 1, "b": 1}
     assert results == {"a": None, "b": None}
     assert seconds_row("case", ours=2.0, peer=6.0, peer_name="peer", equal=True)["ratio"] == 3.0
+
+
+# Positions for the peer's 300 tokens; BERT's 30,522 pieces of words, in which the contexts are written.
+SMALL = BartConfig(30_522, 16, 1, 1, 2, 2, 16, 16, positions=320)
+PASSAGES = [Passage(str(i), f"Title {i}", f"some text about the number {i} " * (i + 1)) for i in range(4)]
+
+
+def test_decoding_beside_transformers_gives_the_same_hypotheses() -> None:
+    rows = decode.run(PASSAGES, questions=2, k=2, beams=2, new_tokens=4, rounds=1, config=SMALL)
+    assert [row["case"].partition(":")[0] for row in rows] == ["token", "thorough"]
+    for row in rows:
+        assert row.keys() == {"case", "ours", "peer", "peer_name", "unit", "ratio", "equal"}
+        assert row["equal"]
+
+
+def test_a_training_step_beside_transformers_gives_the_same_losses(monkeypatch) -> None:
+    monkeypatch.setattr(loss, "_alone", loss._peak)  # without a process of its own for each
+    rows = loss.run(PASSAGES, questions=2, k=2, rounds=1, config=SMALL)
+    assert [row["unit"] for row in rows] == ["s", "s", "GB"] * 2
+    assert all(row["equal"] for row in rows)
+    assert rows[0]["case"].endswith("peer padded to 300")
+
+
+def test_other_hypotheses_and_other_losses_are_seen() -> None:
+    one = Generated([[Hypothesis([5, 6], -1.0, -1.0)]], 1, 1)
+    assert decode.same(one, torch.tensor([[2, 5, 6]]))
+    assert not decode.same(one, torch.tensor([[2, 5, 7]]))
+    here, there = (torch.tensor([3.0]), torch.tensor([[0.5, -0.5]])), (torch.tensor([3.0]), torch.tensor([[0.5, -0.4]]))
+    assert loss.same(here, here)
+    assert not loss.same(here, there)
+    with pytest.raises(MiniragError, match="4 passages where 6 are needed"):
+        contexts(bert_tokenizer(), PASSAGES, questions=3, k=2)

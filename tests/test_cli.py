@@ -1,8 +1,10 @@
 """The command line: the whole way on a small knowledge base, exit codes, one sentence for every error, help with examples."""
 
 import argparse
+import importlib
 import io
 import json
+import math
 import os
 import shutil
 import signal
@@ -29,8 +31,8 @@ ARTICLES = [
     {"id": "c", "title": "Città", "text": "The young city and the old city 🏙 of the blue river."},
 ]
 WORDS = ["the", "a", "red", "blue", "panda", "river", "city", "lives", "in", "near", "old", "young", "and", "of", "citta"]
-COMMANDS = ["quickstart", "download", "passages", "encode", "index build", "index info", "search", "doctor"]
-COMMANDS += ["bench search", "bench encode", "miniwiki"]
+COMMANDS = ["quickstart", "download", "passages", "encode", "index build", "index info", "search", "ask", "doctor"]
+COMMANDS += ["bench search", "bench encode", "bench decode", "bench loss", "miniwiki"]
 PROGRAM = [sys.executable, "-c", "import sys; from minirag.cli import main; sys.exit(main())"]
 
 
@@ -134,6 +136,17 @@ def ask(home):
     return arguments
 
 
+@pytest.fixture(scope="module")
+def model(home) -> Path:
+    """A small random BART as a folder: what it answers makes no sense, and is the same each time."""
+    from rag_cases import small_bart
+
+    from minirag.models.bart_checkpoints import save_bart
+
+    save_bart(home / "bart", *small_bart([article["text"] for article in ARTICLES]))
+    return home / "bart"
+
+
 # --- the whole way -----------------------------------------------------------------------------------------------------------
 
 
@@ -193,6 +206,51 @@ def test_questions_come_from_standard_input_line_by_line(home, run, monkeypatch)
     monkeypatch.setattr("sys.stdin", io.StringIO("river\n\n  panda \n"))
     found = run("search", "city", "-", "--index", home / "bm25", "--passages", home / "passages", "--json")
     assert [result["question"] for result in found["results"]] == ["city", "river", "panda"]
+
+
+def test_questions_are_answered_with_probabilities_and_passages(home, model, run) -> None:
+    line = ["ask", "old city", "blue river", "--model", model, "--passages", home / "passages", "-k", 2, "--max-length", 4]
+    dense = [*line, "--encoder", home / "encoder", "--index", home / "exact"]
+    for command in (dense, [*line, "--index", home / "bm25"]):
+        for result in run(*command, "--hypotheses", 2, "--json")["results"]:
+            first, second = result["answers"]
+            assert first["log_probability"] >= second["log_probability"]
+            assert first["probability"] == pytest.approx(math.exp(first["log_probability"]))
+            assert sum(z["prior"] for z in result["passages"]) == pytest.approx(1)
+            assert sum(z["posterior"] for z in result["passages"]) == pytest.approx(1)
+            assert [z["rank"] for z in result["passages"]] == [1, 2]
+    found = run("search", "old city", "--encoder", home / "encoder", "--index", home / "exact", "--passages", home / "passages",
+                "-k", 2, "--json")  # fmt: skip
+    answered = run(*dense, "--json")["results"][0]["passages"]
+    assert [z["id"] for z in answered] == [z["id"] for z in found["results"][0]["passages"]]
+    shown = run(*dense, "--decoder", "token")
+    assert shown.count("p(y|x)") == 2
+    assert shown.count("p(z|x, y)") == 4
+
+
+def test_the_answer_is_marked_where_it_stands() -> None:
+    from minirag.cli.ask import _text
+
+    passage = {
+        "rank": 1,
+        "prior": 1.0,
+        "posterior": 1.0,
+        "title": "Bern",
+        "text": "Bern is in Switzerland.",
+        "holds_answer": True,
+    }
+    shown = _text({"question": "Where?", "answers": [{"text": "switzerland", "probability": 0.5}], "passages": [passage]})
+    assert "[Switzerland]." in shown
+
+
+def test_ask_names_what_is_missing(home, model, fails, monkeypatch, tmp_path) -> None:
+    here = ["--passages", home / "passages", "--index", home / "exact"]
+    assert "bm25" in fails("ask", "who", "--passages", home / "passages", "--index", home / "bm25", "--encoder", "minilm")
+    assert "more than the" in fails("ask", "who", *here, "--encoder", home / "encoder", "--model", model, "-k", 99)
+    assert "'bert'" in fails("ask", "who", *here, "--model", home / "encoder" / "passage_encoder")
+    assert "is empty" in fails("ask", " ", *here, "--encoder", home / "encoder", "--model", model)
+    monkeypatch.chdir(tmp_path)
+    assert "run `minirag quickstart` once" in fails("ask", "who")
 
 
 def test_probe_overrides_how_the_index_was_built(home, run, ask, tmp_path) -> None:
@@ -436,10 +494,27 @@ def test_search_bench_runs_for_real_on_something_small(run) -> None:
         assert set(row) == set(ROW)
 
 
-def test_there_is_no_third_bench() -> None:
+@pytest.mark.parametrize(
+    ("name", "more", "said"),
+    [
+        ("decode", ["--beams", 2, "--tokens", 3], {"questions": 1, "k": 2, "beams": 2, "new_tokens": 3}),
+        ("loss", [], {"questions": 1, "k": 2}),
+    ],
+)
+def test_benches_of_rag_take_passages_from_a_store(home, run, monkeypatch, name, more, said) -> None:
+    module = importlib.import_module(f"minirag.bench.{name}")
+    rows = create_autospec(module.run, return_value=[ROW])
+    monkeypatch.setattr(module, "run", rows)
+    run("bench", name, "--passages", home / "passages", "--questions", 1, "-k", 2, "--rounds", 1, *more)
+    rows.assert_called_once_with(passages=PassageStore.open(home / "passages")[:2], rounds=1, **said)
+    run("bench", name)
+    assert rows.call_args.kwargs["passages"] is None
+
+
+def test_there_is_no_fifth_bench() -> None:
     from minirag import bench
 
-    with pytest.raises(MiniragError, match="search or encode"):
+    with pytest.raises(MiniragError, match="search, encode, decode or loss"):
         bench.run("cooking")
 
 
@@ -618,7 +693,7 @@ def test_help_has_a_purpose_and_examples_that_can_be_typed(name, capsys) -> None
 
 def test_the_examples_of_the_first_page_can_be_typed() -> None:
     lines = [line for line in cli.EXAMPLES.splitlines() if line.startswith("  minirag")]
-    assert len(lines) == 4
+    assert len(lines) == 5
     for line in lines:
         parse(line)
 

@@ -116,7 +116,8 @@ def tracked() -> list[Path]:
 
 def test_nothing_tracked_is_large_or_pickled() -> None:
     for path in tracked():
-        assert path.stat().st_size < 2_000_000, f"{path} is {path.stat().st_size} bytes"
+        most = 40_000_000 if "checkpoints" in path.parts else 2_000_000
+        assert path.stat().st_size < most, f"{path} is {path.stat().st_size} bytes"
         assert path.suffix not in {".pkl", ".pickle", ".pt", ".bin"}, path
 
 

@@ -47,13 +47,18 @@ def run(
             ours = our_step(bart, words, scheme, *_inputs(words, corpus, questions, k, None))
             seconds, results = take_turns({"ours": ours, "peer": theirs}, rounds)
             padding = f"peer padded to {length}" if length else "equal padding"
-            equal = all(torch.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in zip(*results.values(), strict=True))
+            equal = same(results["ours"], results["peer"])
             case = f"{scheme}: {questions} questions, K = {k}, {padding}"
             rows.append(seconds_row(case, seconds["ours"], seconds["peer"], PEERS[scheme], equal))
         mine, its = (_alone(whose, scheme, corpus, questions, k, config) for whose in ("ours", "peer"))
         row = seconds_row(f"{scheme}: peak memory, equal padding", mine, its, PEERS[scheme], rows[-1]["equal"])
         rows.append(row | {"unit": "GB"})
     return rows
+
+
+def same(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> bool:
+    """Whether losses and the scores' gradients agree."""
+    return all(torch.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in zip(ours, theirs, strict=True))
 
 
 def our_step(bart: Bart, tokenizer: Any, scheme: Scheme, ids: Tensor, mask: Tensor, scores: Tensor, targets: Tensor) -> Step:

@@ -253,7 +253,7 @@ class RagModel(nn.Module):
         return torch.cat([scores, null[:, None]], 1)
 
 
-def _side_by_side(rows: Sequence[Tensor], fill: float) -> Tensor:
+def _side_by_side(rows: Sequence[Tensor], fill: int | float) -> Tensor:
     """Rows of unequal length as one tensor."""
     width = max(map(len, rows))
     return torch.stack([nn.functional.pad(row, (0, width - len(row)), value=fill) for row in rows])
@@ -278,7 +278,7 @@ def _check_tokenizer(generator: Generator, contexts: Contexts) -> None:
         ("padding", config.pad_id, tokenizer.pad_token_id),
         ("end", config.eos_id, tokenizer.eos_token_id),
     ):
-        if ours != theirs:
+        if theirs is not None and ours != theirs:  # BERT's, for one, has no token called its end
             raise MiniragError(
                 f"the generator's {name} token is number {ours}, the tokenizer's {theirs}; give the generator's own tokenizer"
             )

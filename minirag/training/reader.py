@@ -5,14 +5,12 @@ of a text are each replaced by one `<mask>`, and the whole text is to be written
 training questions over the passages that answer them, in which the entity and the answer are exchanged anew each time for
 others of their kind. Memory is of no use then; what remains is to read. No question of a dev or test split takes part.
 
-    python -m minirag.training.reader data/checkpoints/reader --threads 2
+    python -m minirag.training.reader data/checkpoints/reader
 """
 
 import argparse
-import json
 import random
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,6 +23,7 @@ from tqdm.auto import tqdm
 from minirag.corpus.miniwiki import MiniWiki
 from minirag.corpus.passages import Passage
 from minirag.errors import MiniragError
+from minirag.files import write_json
 from minirag.models.bart import Bart, BartConfig
 from minirag.models.bart_checkpoints import save_bart
 from minirag.rag.contexts import Contexts
@@ -150,8 +149,8 @@ def started(bart: Bart) -> Bart:
     return bart
 
 
-def train(wiki: MiniWiki, course: Course = Course(), progress: bool = True) -> tuple[Bart, Any, list[dict[str, float]]]:
-    """The reader, its tokenizer, and a log of the loss for each token, every hundred steps."""
+def train(wiki: MiniWiki, course: Course = Course(), progress: bool = True) -> tuple[Bart, Any, list[float]]:
+    """The reader, its tokenizer, and the loss for each token, a mean over every hundred steps."""
     torch.manual_seed(course.seed)
     chance = random.Random(course.seed)
     questions = asked(wiki)
@@ -168,23 +167,16 @@ def train(wiki: MiniWiki, course: Course = Course(), progress: bool = True) -> t
     steps = sum(n for n, _ in courses)
     optimizer = torch.optim.AdamW(bart.parameters(), course.rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / 100, 1 - 0.97 * step / steps))
-    log: list[dict[str, float]] = []
+    log: list[float] = []
     losses: list[float] = []
-    start = time.perf_counter()
     with tqdm(total=steps, desc="training the reader", unit="step", disable=not progress) as bar:
         for n, batches in courses:
             for _, (ids, mask, targets) in zip(range(n), batches, strict=False):
                 losses.append(_step(bart, optimizer, schedule, ids, mask, targets))
                 bar.update()
-                if bar.n % 100 == 0 or len(losses) == 100:
-                    log.append(
-                        {
-                            "step": len(log) * 100 + 100,
-                            "loss": sum(losses) / len(losses),
-                            "seconds": time.perf_counter() - start,
-                        }
-                    )
-                    bar.set_postfix(loss=f"{log[-1]['loss']:.3f}")
+                if len(losses) == 100:
+                    log.append(sum(losses) / 100)
+                    bar.set_postfix(loss=f"{log[-1]:.3f}")
                     losses.clear()
     return bart.eval(), tokenizer, log
 
@@ -263,13 +255,13 @@ def _pattern(words: str) -> re.Pattern[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the small reader that ships, from nothing.")
     parser.add_argument("out", type=Path, help="folder for the checkpoint")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="the weights are the same each time only with one")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     course = Course()
     bart, tokenizer, log = train(MiniWiki.load(), course)
     save_bart(arguments.out, bart.bfloat16(), tokenizer)
-    print(json.dumps({"course": asdict(course), "parameters": sum(p.numel() for p in bart.parameters()), "log": log}))
+    write_json(arguments.out / "training.json", {"course": asdict(course), "losses": [round(loss, 4) for loss in log]})
 
 
 if __name__ == "__main__":
