@@ -1,4 +1,4 @@
-"""Fail unless the quickstart's results are plausible: all lists probed equal exact search, and search beats chance."""
+"""Fail unless the quickstart's results are plausible: IVF equals exact search, search beats chance, answers are right."""
 
 import json
 import sys
@@ -20,6 +20,9 @@ def main(path: str) -> None:
         chance, exact = of["random passages"], of["bi-encoder, exact"]
         if not chance < exact == of[whole]:
             sys.exit(f"{path}: {task}, {metric}: chance {chance}, exact {exact}, IVF over all lists {of[whole]}")
+    matches = {(row["task"], row["system"]): row["value"] for row in rows if row["metric"] == "exact_match"}
+    if len(matches) < 15 or max(matches.values()) < 0.3:
+        sys.exit(f"{path}: {len(matches)} of 15 exact matches, the best of them {max(matches.values(), default=0)}")
     print(f"{len(rows)} results; exact search and IVF over all lists agree on {len(questions)} recalls, and beat chance")
 
 

@@ -26,13 +26,13 @@ def posterior_heatmap(
     image = axes.imshow(posterior.T.numpy(), cmap="cividis", aspect="auto", vmin=0, vmax=1)
     for t, row in enumerate(posterior.tolist()):
         for k, value in enumerate(row):
-            colour = "white" if value < 0.5 else "black"
+            colour = "white" if value < 0.55 else "black"
             axes.text(t, k, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=8)
     axes.set_xticks(range(len(tokens)), [token.strip() or "␣" for token in tokens])
     axes.set_yticks(range(len(documents)), [short(document) for document in documents])
     axes.grid(visible=False)
     axes.set_title(title)
-    figure.colorbar(image, ax=axes, label="p(document | question, answer)")
+    figure.colorbar(image, ax=axes, label="posterior")
     return figure
 
 
