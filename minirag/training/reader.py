@@ -96,15 +96,17 @@ def exchanged(one: Asked, answers: dict[str, list[str]], entities: dict[str, lis
     return Asked(swap(one.question), new.get(one.answer.lower(), answer), entity, passage, one.kind, one.domain)
 
 
-def infilled(tokens: Sequence[int], mask: int, chance: random.Random, share: float = 0.3) -> list[int]:
-    """`tokens` with about `share` of them gone, in spans of about three, each span one `mask`.
+def infilled(tokens: Sequence[int], mask: int, chance: random.Random, begins: float = 0.1) -> list[int]:
+    """`tokens` with about a quarter of them gone, in spans of one to five, each span one `mask`.
+
+    A span begins at a token that still stands with probability `begins`.
 
     >>> infilled(list(range(10, 22)), mask=4, chance=random.Random(1))
     [10, 11, 12, 13, 14, 15, 16, 17, 4, 19, 20, 21]
     """
-    out, i, p = [], 0, share / 3
+    out, i = [], 0
     while i < len(tokens):
-        if chance.random() < p:
+        if chance.random() < begins:
             i += chance.choice((1, 2, 3, 4, 5))
             out.append(mask)
         else:
