@@ -26,6 +26,7 @@ from minirag.retrieval.biencoder import BiEncoder
 from minirag.retrieval.pretrained import local_folder
 
 FORMAT = "minirag RAG 1"
+SETTINGS = ("scheme", "null_document", "score_scale", "train_passages")
 CONTEXTS = ("max_length", "title_sep", "doc_sep", "prefix")
 
 
@@ -57,7 +58,7 @@ def save_pretrained(model: RagModel, folder: str | Path) -> None:
 
     if not isinstance(model.generator, Bart):
         raise MiniragError("only a BART generator can be saved here; save the other model with its own save_pretrained")
-    settings = {name: getattr(model, name) for name in ("scheme", "null_document", "train_passages")}
+    settings = {name: getattr(model, name) for name in SETTINGS}
     contexts = {name: getattr(model.contexts, name) for name in CONTEXTS}
     with atomic_folder(folder, is_sealed) as temporary:
         save_bart(temporary / "generator", model.generator, model.contexts.tokenizer)
@@ -80,7 +81,7 @@ def _own(folder: Path, encoder: BiEncoder | None) -> RagModel:
         encoder = BiEncoder.from_pretrained(folder / "encoder")
     contexts = Contexts(read_tokenizer(folder / "generator"), **saved["contexts"])
     bart = read_bart(folder / "generator")
-    model = RagModel(bart, contexts, encoder, saved["scheme"], saved["null_document"], saved["train_passages"])
+    model = RagModel(bart, contexts, encoder, **{name: saved[name] for name in SETTINGS})
     if model.null is not None:
         model.null.data = load_file(folder / "null.safetensors")["null"]
     return model.eval()

@@ -29,6 +29,7 @@ from minirag.retrieval.biencoder import BiEncoder
 from minirag.retrieval.retriever import Retrieved, Retriever
 
 NullDocument = Literal["embedding", "bias"]
+COSINES = 20.0  # sentence-transformers' scale of cosines in training, all-MiniLM's among others
 NOTHING = Passage("null", "", "")  # the document that holds nothing, so that the generator has to rely on itself
 
 
@@ -42,6 +43,9 @@ class RagModel(nn.Module):
         scheme: "sequence" or "token", where nothing else is said: what a checkpoint was trained for.
         null_document: a document more for each question, that of no passage (the paper's appendix D): its score is the inner
             product of the question with a learnt "embedding", or a learnt "bias".
+        score_scale: what inner products are multiplied by before they become p(z|x): 1 in the paper. Where vectors have
+            length 1 and inner products are cosines, p(z|x) would be nearly flat; such encoders are trained with cosines
+            times 20. None: 20 for an encoder that normalises, else 1.
         train_passages: let `doc_scores` encode the passages again, so that the passage encoder learns as well.
 
     Its parameters are those that training moves. Raises `MiniragError` where the tokenizer is another generator's.
@@ -54,6 +58,7 @@ class RagModel(nn.Module):
         encoder: BiEncoder | None = None,
         scheme: Scheme = "sequence",
         null_document: NullDocument | None = None,
+        score_scale: float | None = None,
         train_passages: bool = False,
     ) -> None:
         super().__init__()
@@ -63,6 +68,7 @@ class RagModel(nn.Module):
         self.generator, self.contexts, self.encoder = generator, contexts, encoder
         self.scheme: Scheme = scheme
         self.null_document, self.train_passages = null_document, train_passages
+        self.score_scale = score_scale or (COSINES if encoder is not None and encoder.normalize else 1.0)
         self.query_encoder = None if encoder is None else encoder.query_encoder
         self.passage_encoder = encoder.passage_encoder if encoder is not None and train_passages else None
         self.null: nn.Parameter | None = None
@@ -113,9 +119,9 @@ class RagModel(nn.Module):
         return ids.to(self.device), mask.to(self.device)
 
     def doc_scores(self, found: Sequence[Retrieved]) -> Float[Tensor, "B K"]:
-        """d(z)ᵀ q(x) of what was retrieved, with gradients to the query encoder, and to the passage encoder if it is trained.
+        """d(z)ᵀ q(x) of what was retrieved, times `score_scale`.
 
-        −inf where a question has found fewer passages than another. BM25's scores are constants.
+        With gradients to the query encoder, and to the passage encoder if it is trained. −inf where a question has found fewer passages than another. BM25's scores are constants.
         """
         if self.encoder is None:
             return self._with_null(_side_by_side([one.scores for one in found], -torch.inf).to(self.device), None)
@@ -246,7 +252,8 @@ class RagModel(nn.Module):
         return self.encoder.encode_queries([one.question for one in found]).to(self.device)
 
     def _with_null(self, scores: Float[Tensor, "B K"], queries: Float[Tensor, "B D"] | None) -> Float[Tensor, "B L"]:
-        """The scores, and behind them that of the null document where there is one."""
+        """The scores, scaled, and behind them that of the null document where there is one."""
+        scores = self.score_scale * scores
         if self.null is None:
             return scores
         null = self.null.expand(len(scores)) if queries is None or self.null_document == "bias" else queries @ self.null
