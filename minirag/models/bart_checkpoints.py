@@ -84,7 +84,11 @@ def read_bart(folder: str | Path) -> Bart:
 
 def bart_of(state: dict[str, Tensor], config: BartConfig, path: Path) -> Bart:
     """The BART within tensors that were read from `path`, under transformers' names without RAG's prefix."""
-    state = {name.removeprefix("model."): tensor for name, tensor in state.items()}
+    bare = {name.removeprefix("model."): tensor for name, tensor in state.items()}
+    if len(bare) < len(state):
+        twice = next(name for name in bare if name in state and f"model.{name}" in state)
+        raise MiniragError(f"{path} holds {twice} twice, with and without `model.` before it; it is not a BART")
+    state = bare
     copies = [state.pop(name) for name in WORDS if name in state]
     if any(not torch.equal(copy, copies[0]) for copy in copies):
         raise MiniragError(f"{path} holds word embeddings that differ where a BART has one table; it is not a BART")

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 LARGE = 2**18  # weights; below, both libraries are alike, and oneDNN prepares itself for every new shape
@@ -26,8 +27,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     >>> linear(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.tensor([0.5, 0.0]))
     tensor([[11.5000,  2.0000]])
     """
-    ours = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and weight.numel() >= LARGE
-    if not (ours and torch.backends.mkldnn.is_available()):
+    fitting = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.dim() > 1 and x.numel() > 0
+    if not (fitting and weight.numel() >= LARGE and torch.backends.mkldnn.is_available()):
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled():
         flat: Tensor = _Linear.apply(x.flatten(0, -2), weight, bias)
@@ -42,6 +43,7 @@ class _Linear(torch.autograd.Function):
         return _product(x, weight, bias)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (x, weight), grad = ctx.saved_tensors, grads[0]
         return (

@@ -107,8 +107,9 @@ def read_tokenizer(folder: str | Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
         raise MiniragError(
-            f"{folder} holds no tokenizer that transformers can read ({error}); add its tokenizer.json"
+            f"{folder} holds no tokenizer that transformers can read ({reason}); add its tokenizer.json"
         ) from None
 
 

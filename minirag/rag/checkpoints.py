@@ -49,7 +49,7 @@ def from_pretrained(
     if kind != "bart":
         raise MiniragError(f"{folder}/config.json describes a model of type {kind!r}; give a RAG model or a BART")
     bart = read_bart(folder)
-    return RagModel(bart, _contexts(folder, bart, fields, {}), encoder)
+    return RagModel(bart, _contexts(folder, bart, fields, {}), encoder).eval()
 
 
 def save_pretrained(model: RagModel, folder: str | Path) -> None:

@@ -58,8 +58,8 @@ class RagModel(nn.Module):
         encoder: BiEncoder | None = None,
         scheme: Scheme = "sequence",
         null_document: NullDocument | None = None,
-        score_scale: float | None = None,
         train_passages: bool = False,
+        score_scale: float | None = None,
     ) -> None:
         super().__init__()
         _check_tokenizer(generator, contexts)
@@ -121,7 +121,8 @@ class RagModel(nn.Module):
     def doc_scores(self, found: Sequence[Retrieved]) -> Float[Tensor, "B K"]:
         """d(z)ᵀ q(x) of what was retrieved, times `score_scale`.
 
-        With gradients to the query encoder, and to the passage encoder if it is trained. −inf where a question has found fewer passages than another. BM25's scores are constants.
+        With gradients to the query encoder, and to the passage encoder if it is trained; BM25's scores are constants. −inf
+        where a question has found fewer passages than another.
         """
         if self.encoder is None:
             return self._with_null(_side_by_side([one.scores for one in found], -torch.inf).to(self.device), None)
