@@ -108,7 +108,10 @@ class RagModel(nn.Module):
             raise MiniragError("the model has no passages to search; give it an index and its passages with attach()")
         if k > len(self.retriever.index):
             raise MiniragError(f"k = {k} is more than the {len(self.retriever.index)} passages of the index; ask for fewer")
-        return self.retriever.search(questions, k)
+        found = self.retriever.search(questions, k)
+        if self.null is None and (lost := next((one for one in found if not one.passages), None)):
+            raise MiniragError(f"a question has no document: nothing holds a word of '{lost.question}'; retrieve at least one")
+        return found
 
     def read(self, found: Sequence[Retrieved]) -> tuple[Int64[Tensor, "B K S"], Bool[Tensor, "B K S"]]:
         """What the generator reads: the contexts of retrieved passages and, last, that of the null document if there is one."""
@@ -161,6 +164,8 @@ class RagModel(nn.Module):
         label_smoothing: float = 0.0,
     ) -> Float[Tensor, " B"]:
         """A training step's losses: retrieve with the query encoder as it is now, and read. One answer for each question."""
+        if len(questions) != len(answers):
+            raise MiniragError(f"there are {len(questions)} questions and {len(answers)} answers; give one answer for each")
         found = self.retrieve(questions, k)
         targets = self.contexts.targets(answers).to(self.device)
         return self.loss(*self.read(found), self.doc_scores(found), targets, scheme, label_smoothing)
@@ -269,13 +274,14 @@ def _side_by_side(rows: Sequence[Tensor], fill: int | float) -> Tensor:
 
 @contextlib.contextmanager
 def _resting(model: nn.Module) -> Iterator[None]:
-    """Without dropout, whatever mode the model is in."""
-    training = model.training
+    """Without dropout, whatever mode each part of the model is in."""
+    modes = [(part, part.training) for part in model.modules()]
     model.eval()
     try:
         yield
     finally:
-        model.train(training)
+        for part, training in modes:
+            part.training = training
 
 
 def _check_tokenizer(generator: Generator, contexts: Contexts) -> None:
