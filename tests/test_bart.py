@@ -35,8 +35,9 @@ V, P, PAD = 40, 10, 1
 TINY = BartConfig(
     vocab_size=V, dim=16, encoder_layers=2, decoder_layers=3, encoder_heads=4, decoder_heads=2, encoder_inner=20,
     decoder_inner=24, positions=P, activation="relu", scale_embedding=True, dropout=0.2, attention_dropout=0.3,
-    activation_dropout=0.4, start_id=3,
+    activation_dropout=0.4, bos_id=6, pad_id=5, eos_id=4, start_id=3,
 )  # fmt: skip
+READER = {"vocab_size": 320, "bos_id": 0, "pad_id": PAD, "eos_id": 2, "start_id": 2}  # what goes with `answer_tokenizer`
 SIZES = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 2, "encoder_ffn_dim": 20}
 
 
@@ -451,7 +452,7 @@ def test_the_parts_that_a_checkpoint_does_not_hold_can_be_given(tmp_path: Path) 
 
 
 def test_a_bart_alone_is_a_model_too(tmp_path: Path) -> None:
-    save_bart(tmp_path / "b", Bart(replace(TINY, vocab_size=320, start_id=2)), answer_tokenizer())
+    save_bart(tmp_path / "b", Bart(replace(TINY, **READER)), answer_tokenizer())
     model = from_pretrained(tmp_path / "b")
     assert (model.scheme, model.encoder, model.contexts.max_length, model.contexts.prefix) == ("sequence", None, P, "")
     edit_config(tmp_path / "b", prefix=" ")
@@ -466,7 +467,7 @@ def own(null: str | None = None, encoder: bool = True, train_passages: bool = Fa
     bert = BertConfig(vocab_size=len(WORDS) + 4, dim=8, layers=1, heads=2, inner=8, positions=20)
     parts = [shaken(Bert(bert)), shaken(Bert(bert)), question_tokenizer(), "mean", True, "joined", 19, "float32"]
     contexts = Contexts(answer_tokenizer(), 40, " | ", " ? ", " ")
-    bart = Bart(replace(TINY, vocab_size=320, positions=44))
+    bart = Bart(replace(TINY, **READER, positions=44))
     return shaken(RagModel(bart, contexts, BiEncoder(*parts) if encoder else None, "token", null, train_passages))
 
 

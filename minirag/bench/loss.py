@@ -9,6 +9,7 @@ import multiprocessing
 import resource
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -118,5 +119,12 @@ def _peak(whose: str, scheme: Scheme, passages: list[Passage], questions: int, k
     gc.collect()
     step()
     step()
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes / (1e9 if sys.platform == "darwin" else 1e6)
+    return _highest()
+
+
+def _highest() -> float:
+    """Gigabytes that this process has held at most. On Linux `getrusage` would count what its parent held, too."""
+    if sys.platform == "linux":
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) * 1_024 / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)

@@ -61,7 +61,7 @@ SETS = {
     "NQ-style, test": "nq/test.jsonl",
 }
 TIMED = 512  # questions whose search is timed
-ANSWERED, READ = 100, 5  # questions of each set that are answered, from so many passages
+ANSWERED, READ = 60, 5  # questions of each set that are answered, from so many passages
 NOTE = (
     "The questions on facts use the names that the articles use, which favours counting words; those on prose are asked in "
     "other words than the text's, which favours the bi-encoder."
