@@ -177,8 +177,8 @@ def _answers(findings: Findings) -> str:
     shown = "".join(map(_answered, [one, *(each for each in right if each is not one)][:2] + wrong[:1]))
     return f"""<h2>Do the passages become answers?</h2>
 <p class="note">Exact match in percent over {len(findings.answered)} questions drawn from each set, with its 95 % interval. A
-small BART, which has learnt to read and was told no facts, reads each of five passages with the question; its answers are
-summed over the passages.</p>
+small BART, which has learnt to copy but never seen a passage without the answer, reads each of five passages with the question;
+its answers are summed over the passages.</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Exact match of the answers"><table>
 <thead><tr><th scope="col">system</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>
 <div class="figures"><figure>{posterior(one)}<figcaption>Which passage the answer comes from, after each of its tokens: at the

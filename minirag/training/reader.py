@@ -1,4 +1,4 @@
-"""The small reader that ships: a BART of 1.5 million parameters that finds an answer in a passage, and was told no facts.
+"""The small reader that ships: a BART of 1.5 million parameters that finds an answer in a passage.
 
 It is trained in two courses, both on MiniWiki's own text. *Denoising*, BART's objective (§2.2 of Lewis, M. et al. 2019): spans
 of a text are each replaced by one `<mask>`, and the whole text is to be written; that is where copying is learnt. *Reading*:
@@ -6,9 +6,11 @@ training questions over the passages that answer them, in which the entity and t
 others of their kind. Memory is of no use then; what remains is to read. No question of a dev or test split takes part.
 
     python -m minirag.training.reader data/checkpoints/reader
+    python -m minirag.training.reader data/checkpoints/reader --score
 """
 
 import argparse
+import json
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -21,14 +23,18 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from minirag.corpus.miniwiki import MiniWiki
+from minirag.corpus.miniwiki.examples import Example
 from minirag.corpus.passages import Passage
 from minirag.errors import MiniragError
 from minirag.files import write_json
 from minirag.models.bart import Bart, BartConfig
 from minirag.models.bart_checkpoints import save_bart
+from minirag.rag.checkpoints import from_pretrained
 from minirag.rag.contexts import Contexts
 from minirag.rag.marginalize import sequence_log_likelihood
+from minirag.rag.model import RagModel
 from minirag.retrieval.biencoder import pad
+from minirag.tasks.metrics import exact_match
 
 TASKS = ("nq", "triviaqa", "webquestions", "curatedtrec")  # whose answers are a few words
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # BART's, with BART's ids
@@ -64,16 +70,19 @@ class Asked:
 
 def asked(wiki: MiniWiki) -> list[Asked]:
     """Every training question with each passage that tells its fact in the answer's own words."""
+    examples = (example for task in TASKS for example in wiki.by_split(task)["train"])
+    return [one for example in examples for one in telling(wiki, example)]
+
+
+def telling(wiki: MiniWiki, example: Example) -> list[Asked]:
+    """One question with the passages, four at most, in which one of its answers stands beside its fact."""
     found = []
-    passages = {passage.id: passage for passage in wiki.passages}
-    for task in TASKS:
-        for example in wiki.by_split(task)["train"]:
-            ids = dict.fromkeys(id for place in wiki.all_places_of(example) for id in place.passages)
-            for passage in (passages[id] for id in list(ids)[:4]):
-                answer = next((answer for answer in example.answers if _pattern(answer).search(passage.text)), None)
-                if answer is not None:
-                    kind = f"{example.domain}/{'-'.join(example.relations)}/{example.inverse}"
-                    found.append(Asked(example.text, answer, example.entity, passage, kind, example.domain))
+    kind = f"{example.domain}/{'-'.join(example.relations)}/{example.inverse}"
+    numbers = dict.fromkeys(id for place in wiki.all_places_of(example) for id in place.passages)
+    for passage in (wiki.passages[int(number) - 1] for number in list(numbers)[:4]):
+        answer = next((answer for answer in example.answers if _pattern(answer).search(passage.text)), None)
+        if answer is not None:
+            found.append(Asked(example.text, answer, example.entity, passage, kind, example.domain))
     return found
 
 
@@ -151,16 +160,17 @@ def started(bart: Bart) -> Bart:
     return bart
 
 
-def train(wiki: MiniWiki, course: Course = Course(), progress: bool = True) -> tuple[Bart, Any, list[float]]:
+def train(
+    passages: Sequence[Passage], questions: Sequence[Asked], course: Course = Course(), progress: bool = True
+) -> tuple[Bart, Any, list[float]]:
     """The reader, its tokenizer, and the loss for each token, a mean over every hundred steps."""
     torch.manual_seed(course.seed)
     chance = random.Random(course.seed)
-    questions = asked(wiki)
-    tokenizer = make_tokenizer([*(z.text for z in wiki.passages), *(one.question for one in questions)], course.vocab_size)
+    tokenizer = make_tokenizer([*(z.text for z in passages), *(one.question for one in questions)], course.vocab_size)
     halves = (course.layers, course.layers, course.heads, course.heads, 4 * course.dim, 4 * course.dim)
     config = BartConfig(len(tokenizer), course.dim, *halves, course.positions)
     bart = started(Bart(replace(config, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0))).train()
-    texts = tokenizer([z.text for z in wiki.passages], add_special_tokens=False)["input_ids"]
+    texts = tokenizer([z.text for z in passages], add_special_tokens=False)["input_ids"]
     contexts = Contexts(tokenizer, max_length=course.positions)
     courses = [
         (course.denoising, _denoising(texts, tokenizer, course, chance)),
@@ -215,7 +225,7 @@ def _denoising(texts: list[list[int]], tokenizer: Any, course: Course, chance: r
         yield (*pad(frame, 1), pad([[0, *piece, 2] for piece in pieces], 1)[0])
 
 
-def _reading(questions: list[Asked], contexts: Contexts, course: Course, chance: random.Random) -> Batches:
+def _reading(questions: Sequence[Asked], contexts: Contexts, course: Course, chance: random.Random) -> Batches:
     """Half of the steps with the sentences around the answer alone, the rest with whole passages."""
     answers = _pools(questions, lambda one: (one.kind, one.answer))
     entities = _pools(questions, lambda one: (one.domain, one.entity))
@@ -242,7 +252,7 @@ def _shortened(one: Asked, chance: random.Random) -> Asked:
     return Asked(one.question, one.answer, one.entity, Passage(one.passage.id, one.passage.title, text), one.kind, one.domain)
 
 
-def _pools(questions: list[Asked], key: Callable[[Asked], tuple[str, str]]) -> dict[str, list[str]]:
+def _pools(questions: Sequence[Asked], key: Callable[[Asked], tuple[str, str]]) -> dict[str, list[str]]:
     pools: dict[str, dict[str, None]] = {}
     for one in questions:
         group, name = key(one)
@@ -254,14 +264,43 @@ def _pattern(words: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE)
 
 
+def scores(model: RagModel, wiki: MiniWiki, count: int = 150, seed: int = 0) -> dict[str, dict[str, float]]:
+    """How well it reads, retrieval aside: exact match on questions of test sets, given a passage that tells the answer.
+
+    `copied` is the share of answers that stand in the passage, right or wrong. `count` questions are drawn from each set.
+    """
+    found = {}
+    for task, split in [*((task, "test") for task in TASKS), ("nq", "prose")]:
+        drawn = random.Random(seed).sample(wiki.by_split(task)[split], count)
+        told = [one for example in drawn if (one := _first_telling(wiki, example)) is not None]
+        right = copied = 0
+        for start in range(0, len(told), 32):
+            batch = told[start : start + 32]
+            ids, mask = model.contexts.of([example.text for example, _ in batch], [[passage] for _, passage in batch])
+            answers = [model.contexts.text(y[0].tokens) for y in model.generate(ids, mask, torch.zeros(len(batch), 1))]
+            right += sum(exact_match(answer, one.answers) for answer, (one, _) in zip(answers, batch, strict=True))
+            copied += sum(answer.lower() in z.text.lower() for answer, (_, z) in zip(answers, batch, strict=True))
+        found[f"{task}/{split}"] = {"exact_match": right / len(told), "copied": copied / len(told), "n": len(told)}
+    return found
+
+
+def _first_telling(wiki: MiniWiki, example: Example) -> tuple[Example, Passage] | None:
+    passages = (wiki.passages[int(id) - 1] for place in wiki.all_places_of(example) for id in place.passages)
+    return next(((example, z) for z in passages if any(_pattern(answer).search(z.text) for answer in example.answers)), None)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the small reader that ships, from nothing.")
     parser.add_argument("out", type=Path, help="folder for the checkpoint")
     parser.add_argument("--threads", type=int, default=1, help="the weights are the same each time only with one")
+    parser.add_argument("--score", action="store_true", help="train nothing; print how well the checkpoint reads")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    course = Course()
-    bart, tokenizer, log = train(MiniWiki.load(), course)
+    if arguments.score:
+        print(json.dumps(scores(from_pretrained(arguments.out), MiniWiki.load()), indent=1))
+        return
+    course, wiki = Course(), MiniWiki.load()
+    bart, tokenizer, log = train(wiki.passages, asked(wiki), course)
     save_bart(arguments.out, bart.bfloat16(), tokenizer)
     write_json(arguments.out / "training.json", {"course": asdict(course), "losses": [round(loss, 4) for loss in log]})
 
