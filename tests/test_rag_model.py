@@ -306,6 +306,7 @@ SENTENCES: dict[str, tuple[Callable[[Make], object], str]] = {
     "more than there is": (lambda make: make().answer(QUESTIONS, k=7), "k = 7 is more than the 6 passages of the index; ask"),
     "more to learn from": (lambda make: make()(QUESTIONS, ANSWERS, k=7), "k = 7 is more than the 6 passages of the index; ask"),
     "an empty question": (lambda make: make().answer(["Why?", "  "]), "question 1 is empty; ask something"),
+    "a text that is no list": (lambda make: make().answer("Why?"), "put it into a list"),
     "no index": (lambda make: make().with_encoder(None).answer(QUESTIONS), r"no passages to search; .* with attach\(\)"),
     "no room": (lambda make: make().answer(["Why? " * P], k=K), "the question 'Why.* leaves no room for a passage within 96"),
     "an answer too few": (lambda make: make()(QUESTIONS, ANSWERS[:2], K), "answer"),

@@ -2,8 +2,9 @@
 
 RAG-Token smooths the distribution that it trains, the mixture: (1 − ε) · nll − ε Σ_i mean_V log Σ_k p(z_k|x) p(·|x, z_k, y_<i).
 RAG-Sequence smooths under each document: (1 − ε) · nll − ε log Σ_k p(z_k|x) exp Σ_i mean_V log p(·|x, z_k, y_<i), the prior
-once, as in the likelihood itself. (transformers adds the prior V times there.) Smoothing asks for every word's log-probability,
-so no logit may be −inf then; and a target that no document gives any probability has an infinite loss, as it should.
+once, as in the likelihood itself. (transformers takes the prior and log p V times within that sum, and divides by V outside.)
+Smoothing asks for every word's log-probability, so no logit may be −inf then; and a target that no document gives any
+probability has an infinite loss, as it should.
 """
 
 import torch

@@ -25,7 +25,7 @@ from minirag.rag.generator import Generator
 from minirag.rag.loss import marginal_loss
 from minirag.rag.marginalize import Scheme, document_posterior
 from minirag.rag.sample import Sampling, sample
-from minirag.retrieval.biencoder import BiEncoder
+from minirag.retrieval.biencoder import BiEncoder, check_choice
 from minirag.retrieval.retriever import Retrieved, Retriever
 
 NullDocument = Literal["embedding", "bias"]
@@ -63,6 +63,8 @@ class RagModel(nn.Module):
     ) -> None:
         super().__init__()
         _check_tokenizer(generator, contexts)
+        for name, value, kind in (("scheme", scheme, Scheme), ("null_document", null_document or "bias", NullDocument)):
+            check_choice(name, value, kind)
         if encoder is not None and not train_passages:
             encoder = encoder.with_own_query_encoder()
         self.generator, self.contexts, self.encoder = generator, contexts, encoder
@@ -104,6 +106,8 @@ class RagModel(nn.Module):
 
     def retrieve(self, questions: Sequence[str], k: int) -> list[Retrieved]:
         """The top k passages of each question."""
+        if isinstance(questions, str):
+            raise MiniragError("questions are a list of texts, and this is one text; put it into a list")
         if self.retriever is None:
             raise MiniragError("the model has no passages to search; give it an index and its passages with attach()")
         if k > len(self.retriever.index):

@@ -211,7 +211,7 @@ class BiEncoder:
 
 def check_choice(name: str, value: object, kind: Any) -> None:
     if value not in get_args(kind):
-        raise MiniragError(f"{name} = {value!r} is not known to BiEncoder; choose one of {', '.join(get_args(kind))}")
+        raise MiniragError(f"{name} = {value!r} is not known; choose one of {', '.join(get_args(kind))}")
 
 
 def length_batches(lengths: Sequence[int], budget: int, waste: int) -> list[list[int]]:
