@@ -297,6 +297,9 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "untied": (lambda f: edit_config(f, tie_word_embeddings=False), "output projection of its own"),
     "another activation": (lambda f: edit_config(f, activation_function="swish"), "'swish' is not built here"),
     "heads": (lambda f: edit_config(f, decoder_attention_heads=3), "cannot be shared among 4 and 3 heads"),
+    "a size that is text": (lambda f: edit_config(f, d_model="16"), "d_model = '16', which cannot be"),
+    "a size below nothing": (lambda f: edit_config(f, encoder_ffn_dim=-1), "encoder_ffn_dim = -1, which cannot be"),
+    "two ends": (lambda f: edit_config(f, eos_token_id=[2, 3]), r"eos_token_id = \[2, 3\], which cannot be"),
     "no config": (lambda f: (f / "config.json").unlink(), "config.json does not exist"),
     "a config that is a list": (lambda f: (f / "config.json").write_text("[]"), "type None"),
     "no weights": (lambda f: (f / "pytorch_model.bin").unlink(), "neither model.safetensors nor pytorch_model.bin"),
@@ -565,6 +568,23 @@ def test_a_change_in_a_sealed_rag_folder_is_found(tmp_path: Path, name: str) -> 
         from_pretrained(tmp_path / "rag")
     (tmp_path / "rag" / name).unlink()
     with pytest.raises(MiniragError, match=f"{name}|config.json does not exist"):  # without rag.json it is no longer ours
+        from_pretrained(tmp_path / "rag")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("checksums.json", "[1]", "is no list of files and checksums"),
+        ("rag.json", "[]", "is not of 'minirag RAG 1'"),
+        ("rag.json", '{"format": "minirag RAG 1"}', "lacks a setting"),
+    ],
+)
+def test_a_rewritten_rag_folder_is_no_traceback(tmp_path: Path, name: str, content: str, says: str) -> None:
+    own().save_pretrained(tmp_path / "rag")
+    if name != "checksums.json":
+        (tmp_path / "rag" / "checksums.json").write_text("{}")  # as somebody would who edits by hand
+    (tmp_path / "rag" / name).write_text(content)
+    with pytest.raises(MiniragError, match=says):
         from_pretrained(tmp_path / "rag")
 
 

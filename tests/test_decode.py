@@ -10,6 +10,7 @@ from rag_cases import peer_generates, random_bart, random_contexts, settings
 from torch import Tensor
 from torch.testing import assert_close
 
+from minirag.bench.rag_pair import peer_of
 from minirag.errors import MiniragError
 from minirag.models.bart import Bart
 from minirag.rag.decode import Hypothesis, Search, Single, beam_search, decode, score
@@ -357,3 +358,23 @@ def test_a_single_search_is_plain_bart() -> None:
     for decoder in ("token", "thorough", "fast"):
         (found,) = decode(bart, ids, mask, scores, decoder, search)
         assert [y.tokens for y in found] == [y.tokens for y in plain]
+
+
+def test_a_search_that_forbids_everything_says_so() -> None:
+    bart = random_bart(6)  # four words to write, each once, and no end before the tenth
+    for decoder in ("token", "thorough", "fast"):
+        with pytest.raises(MiniragError, match="no token is left that may come next"):
+            decode(bart, *random_contexts(bart, 1, 2, 5), decoder, Search(max_length=12, min_length=10, no_repeat=1))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_thorough_scores_are_minus_transformers_losses(seed: int) -> None:
+    bart = random_bart(20, seed, end=1.0)
+    ids, mask, scores = random_contexts(bart, b=1, k=3, s=7, seed=seed)
+    (found,) = decode(bart, ids, mask, scores, "thorough", Search(max_length=6, min_length=2, hypotheses=20))
+    peer = peer_of(bart, "sequence", 3)
+    for y in found:
+        labels = torch.tensor([[bart.config.start_id, *y.tokens]])
+        with torch.no_grad():
+            loss = peer(context_input_ids=ids[0], context_attention_mask=mask[0].long(), doc_scores=scores, labels=labels).loss
+        assert_close(torch.tensor([y.log_probability]), -loss, atol=1e-4, rtol=0)

@@ -306,6 +306,9 @@ SENTENCES: dict[str, tuple[Callable[[Make], object], str]] = {
     "more than there is": (lambda make: make().answer(QUESTIONS, k=7), "k = 7 is more than the 6 passages of the index; ask"),
     "more to learn from": (lambda make: make()(QUESTIONS, ANSWERS, k=7), "k = 7 is more than the 6 passages of the index; ask"),
     "an empty question": (lambda make: make().answer(["Why?", "  "]), "question 1 is empty; ask something"),
+    "no questions": (lambda make: make()([], [], K), "0 questions and 0 answers; give one answer for each"),
+    "no setting": (lambda make: make().answer(QUESTIONS, beam=2), "'beam' is no setting of Search; choose among beams, "),
+    "no share": (lambda make: make()(QUESTIONS, ANSWERS, K, label_smoothing=1.5), "label_smoothing = 1.5 is no share"),
     "a text that is no list": (lambda make: make().answer("Why?"), "put it into a list"),
     "no index": (lambda make: make().with_encoder(None).answer(QUESTIONS), r"no passages to search; .* with attach\(\)"),
     "no room": (lambda make: make().answer(["Why? " * P], k=K), "the question 'Why.* leaves no room for a passage within 96"),
@@ -602,3 +605,14 @@ def test_t5_is_a_generator_as_well(make: Make, t5: Any) -> None:
             loss = model.loss(ids[[b]], mask[[b]], scores[[b]], best, "token" if decoder == "token" else "sequence").item()
             gap = -loss - answer.log_probability
             assert gap >= -1e-4 if decoder == "fast" else gap == pytest.approx(0, abs=1e-4)  # fast gives a lower bound
+
+
+def test_a_text_that_spells_out_a_special_token_says_just_that(tokenizer: Any) -> None:
+    contexts = Contexts(tokenizer, P)
+    special = torch.tensor(tokenizer.all_special_ids)
+    hostile = Passage("1", "</s>", "<pad> ends here </s><mask>")
+    ids, mask = contexts.of(["<s> who </s>?"], [[hostile]])
+    assert torch.isin(ids, special).sum() == 2  # those around it
+    assert bool(mask.all())
+    assert contexts.text(ids[0, 0, 1:-1].tolist()) == "</s> / <pad> ends here </s><mask> // <s> who </s>?"
+    assert torch.isin(contexts.targets(["<pad>"]), special).sum() == 2

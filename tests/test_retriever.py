@@ -83,3 +83,10 @@ def test_an_empty_question_is_refused(passages) -> None:
     index.add(vectors(passages))
     with pytest.raises(MiniragError, match="question 1 is empty"):
         Retriever(index, passages, ColourEncoder()).search(["red", " "], k=1)
+
+
+def test_vectors_without_an_encoder_are_refused(passages) -> None:
+    index = ExactIndex(len(WORDS))
+    index.add(vectors(passages))
+    with pytest.raises(MiniragError, match="give the encoder that made the vectors"):
+        Retriever(index, passages)

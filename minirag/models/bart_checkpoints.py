@@ -42,6 +42,8 @@ CONFIG_NAMES = {  # ours → transformers'
     "eos_id": "eos_token_id",
     "start_id": "decoder_start_token_id",
 }
+DEFAULTS = BartConfig()
+SIZES = ("vocab_size", "dim", "encoder_heads", "decoder_heads", "encoder_inner", "decoder_inner", "positions")
 UNSAID = {  # transformers' defaults for what a config.json leaves out: BART-large's sizes
     "dim": 1_024,
     "encoder_layers": 12,
@@ -109,6 +111,10 @@ def bart_config(fields: Any, path: Path) -> BartConfig:
     if not fields.get("tie_word_embeddings", True):
         raise MiniragError(f"{path} has an output projection of its own, and a BART's is its word embeddings; choose a BART")
     found = {ours: fields[theirs] for ours, theirs in CONFIG_NAMES.items() if fields.get(theirs) is not None}
+    for ours, value in found.items():
+        kind = type(getattr(DEFAULTS, ours))
+        if not isinstance(value, (int, float) if kind is float else kind) or (ours in SIZES and value < 1):
+            raise MiniragError(f"{path} has {CONFIG_NAMES[ours]} = {value!r}, which cannot be; download it again")
     return BartConfig(**UNSAID | found)
 
 

@@ -126,6 +126,9 @@ def is_sealed(folder: Path) -> bool:
 
 def check_seal(folder: Path) -> None:
     """Compare a sealed folder with its checksums; a file that is missing or different is a `MiniragError` that names it."""
-    for name, checksum in read_json(folder / CHECKSUMS).items():
+    checksums = read_json(folder / CHECKSUMS)
+    if not isinstance(checksums, dict):
+        raise MiniragError(f"{folder / CHECKSUMS} is no list of files and checksums; save or download the model again")
+    for name, checksum in checksums.items():
         if not (folder / name).is_file() or sha256_of(folder / name) != checksum:
             raise MiniragError(f"{folder / name} is missing or differs from its checksum; save or download the model again")

@@ -75,10 +75,12 @@ def _own(folder: Path, encoder: BiEncoder | None) -> RagModel:
 
     check_seal(folder)
     saved = read_json(folder / "rag.json")
-    if saved.get("format") != FORMAT:
+    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         raise MiniragError(f"{folder}/rag.json is not of {FORMAT!r}; save the model again with this version of minirag")
     if encoder is None and (folder / "encoder").exists():
         encoder = BiEncoder.from_pretrained(folder / "encoder")
+    if not {*SETTINGS, "contexts"} <= saved.keys() or saved["contexts"].keys() != set(CONTEXTS):
+        raise MiniragError(f"{folder}/rag.json lacks a setting; save the model again")
     contexts = Contexts(read_tokenizer(folder / "generator"), **saved["contexts"])
     bart = read_bart(folder / "generator")
     model = RagModel(bart, contexts, encoder, **{name: saved[name] for name in SETTINGS})

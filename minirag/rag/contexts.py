@@ -83,4 +83,6 @@ class Contexts:
     def _tokens(self, texts: list[str]) -> list[list[int]]:
         if not texts:
             return []
-        return self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+        # A text that spells out `</s>` or `<pad>` says just that: it must not end or hide what stands around it.
+        plain = {"add_special_tokens": False, "split_special_tokens": True}
+        return self.tokenizer(texts, **plain, return_attention_mask=False, verbose=False)["input_ids"]

@@ -225,6 +225,8 @@ def beam_search(step: Step, n: int, config: GeneratorConfig, search: Search, dev
         for beam, values, places in zip(rows, best.tolist(), where.tolist(), strict=True):
             continuations = [(value, *divmod(place, vocab_size)) for value, place in zip(values, places, strict=True)]
             leaves.append(beam.advance(continuations, config.eos_id, search) if beam.open else [])
+        if any(not beam.open and not beam.ended for beam in rows):
+            raise MiniragError("no token is left that may come next; allow a shorter min_length, or a larger no_repeat or none")
         alive = [i for i, beam in enumerate(rows) if beam.open]
         if not alive:
             break

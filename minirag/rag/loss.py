@@ -39,6 +39,8 @@ def marginal_loss(
     """
     if scheme not in ("sequence", "token"):
         raise MiniragError(f"there is no scheme '{scheme}'; choose 'sequence' or 'token'")
+    if not 0 <= label_smoothing <= 1:
+        raise MiniragError(f"label_smoothing = {label_smoothing} is no share of 1; choose a number from 0 to 1")
     likelihood = sequence_log_likelihood if scheme == "sequence" else token_log_likelihood
     loss = -likelihood(logits, targets, doc_scores, pad_id)  # [B]
     if label_smoothing:

@@ -7,9 +7,10 @@ The documents' vectors and the index stay as they are: training moves the genera
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int, Int64
@@ -29,6 +30,7 @@ from minirag.retrieval.biencoder import BiEncoder, check_choice
 from minirag.retrieval.retriever import Retrieved, Retriever
 
 NullDocument = Literal["embedding", "bias"]
+Settings = TypeVar("Settings", Search, Sampling)
 COSINES = 20.0  # sentence-transformers' scale of cosines in training, all-MiniLM's among others
 NOTHING = Passage("null", "", "")  # the document that holds nothing, so that the generator has to rely on itself
 
@@ -168,7 +170,7 @@ class RagModel(nn.Module):
         label_smoothing: float = 0.0,
     ) -> Float[Tensor, " B"]:
         """A training step's losses: retrieve with the query encoder as it is now, and read. One answer for each question."""
-        if len(questions) != len(answers):
+        if not questions or len(questions) != len(answers):
             raise MiniragError(f"there are {len(questions)} questions and {len(answers)} answers; give one answer for each")
         found = self.retrieve(questions, k)
         targets = self.contexts.targets(answers).to(self.device)
@@ -200,7 +202,9 @@ class RagModel(nn.Module):
         Without a `decoder`, "token" for a RAG-Token model and "thorough" for RAG-Sequence.
         """
         with _resting(self):
-            return decode(self.generator, context_ids, context_mask, doc_scores, self._decoder(decoder), Search(**search))
+            return decode(
+                self.generator, context_ids, context_mask, doc_scores, self._decoder(decoder), _settings(Search, search)
+            )
 
     def sample(
         self,
@@ -212,7 +216,9 @@ class RagModel(nn.Module):
     ) -> Generated:
         """For each question sequences drawn from p(y|x); keywords are the fields of `Sampling`."""
         with _resting(self):
-            return sample(self.generator, context_ids, context_mask, doc_scores, scheme or self.scheme, Sampling(**sampling))
+            return sample(
+                self.generator, context_ids, context_mask, doc_scores, scheme or self.scheme, _settings(Sampling, sampling)
+            )
 
     @torch.inference_mode()
     def answer(self, questions: Sequence[str], k: int = 5, decoder: Decoder | None = None, **search: Any) -> list[Answer]:
@@ -268,6 +274,13 @@ class RagModel(nn.Module):
             return scores
         null = self.null.expand(len(scores)) if queries is None or self.null_document == "bias" else queries @ self.null
         return torch.cat([scores, null[:, None]], 1)
+
+
+def _settings(kind: type[Settings], given: dict[str, Any]) -> Settings:
+    names = [field.name for field in dataclasses.fields(kind)]
+    if unknown := set(given) - set(names):
+        raise MiniragError(f"{unknown.pop()!r} is no setting of {kind.__name__}; choose among {', '.join(names)}")
+    return kind(**given)
 
 
 def _side_by_side(rows: Sequence[Tensor], fill: int | float) -> Tensor:

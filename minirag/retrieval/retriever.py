@@ -61,6 +61,8 @@ class Retriever:
         if len(index) != len(passages):
             raise MiniragError(f"the index has {len(index)} rows, there are {len(passages)} passages; build it from these")
         memory = getattr(index, "memory", None)
+        if memory is not None and encoder is None:
+            raise MiniragError("this index holds vectors, and a question is text; give the encoder that made the vectors")
         if memory is not None and memory.passages not in ("", passages.fingerprint):
             raise MiniragError("the index was built on other passages than these; open those, or build it again")
         names = set() if memory is None or encoder is None else {memory.encoder, encoder.fingerprint} - {""}  # "" is unknown

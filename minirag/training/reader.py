@@ -31,7 +31,6 @@ from minirag.models.bart import Bart, BartConfig
 from minirag.models.bart_checkpoints import save_bart
 from minirag.rag.checkpoints import from_pretrained
 from minirag.rag.contexts import Contexts
-from minirag.rag.marginalize import sequence_log_likelihood
 from minirag.rag.model import RagModel
 from minirag.retrieval.biencoder import pad
 from minirag.tasks.metrics import exact_match
@@ -172,6 +171,7 @@ def train(
     bart = started(Bart(replace(config, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0))).train()
     texts = tokenizer([z.text for z in passages], add_special_tokens=False)["input_ids"]
     contexts = Contexts(tokenizer, max_length=course.positions)
+    model = RagModel(bart, contexts).train()
     courses = [
         (course.denoising, _denoising(texts, tokenizer, course, chance)),
         (course.reading, _reading(questions, contexts, course, chance)),
@@ -184,7 +184,7 @@ def train(
     with tqdm(total=steps, desc="training the reader", unit="step", disable=not progress) as bar:
         for n, batches in courses:
             for _, (ids, mask, targets) in zip(range(n), batches, strict=False):
-                losses.append(_step(bart, optimizer, schedule, ids, mask, targets))
+                losses.append(_step(model, optimizer, schedule, ids, mask, targets))
                 bar.update()
                 if len(losses) == 100:
                     log.append(sum(losses) / 100)
@@ -193,16 +193,14 @@ def train(
     return bart.eval(), tokenizer, log
 
 
-def _step(bart: Bart, optimizer: Any, schedule: Any, ids: Tensor, mask: Tensor, targets: Tensor) -> float:
-    start = torch.full_like(targets[:, :1], bart.config.start_id)
-    logits = bart.logits(bart.read(ids, mask), torch.cat([start, targets[:, :-1]], 1))  # [B, T, V]
-    likelihood = sequence_log_likelihood(logits[:, None], targets, logits.new_zeros(len(targets), 1), bart.config.pad_id)
-    loss = -likelihood.sum() / (targets != bart.config.pad_id).sum()
+def _step(model: RagModel, optimizer: Any, schedule: Any, ids: Tensor, mask: Tensor, targets: Tensor) -> float:
+    losses = model.loss(ids[:, None], mask[:, None], torch.zeros(len(targets), 1), targets)  # [B], of one document each
+    loss = losses.sum() / (targets != model.generator.config.pad_id).sum()
     if not torch.isfinite(loss):
         raise MiniragError("the reader's loss is no longer a number; choose a lower rate")
     optimizer.zero_grad()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(bart.parameters(), 1.0)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     schedule.step()
     return loss.item()
