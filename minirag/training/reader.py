@@ -142,12 +142,11 @@ def make_tokenizer(texts: Sequence[str], vocab_size: int) -> Any:
 
 
 def started(bart: Bart) -> Bart:
-    """Weights to start from for a network this narrow; with BART's own, copying is not learnt within thousands of steps.
+    """Weights to start from for a network this narrow; from BART's own, copying was not learnt within thousands of steps.
 
     BART's standard deviation of 0.02 suits 768 dimensions and is too small for 128: four times as much. And positions start
     as sines and cosines (Vaswani et al. 2017 §3.5), in which "one further on" is the same rotation everywhere, so that a head
-    that looks at the neighbour need not be learnt for every position by itself. After 300 steps of denoising the loss is
-    2.7 in place of 4.1.
+    that looks at the neighbour need not be learnt for every position by itself.
     """
     with torch.no_grad():
         for weights in (part.weight for part in bart.modules() if isinstance(part, nn.Linear | nn.Embedding)):
