@@ -79,7 +79,7 @@ def settings(seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def small_bart(texts: list[str], positions: int = 120) -> tuple[Bart, Any]:
     """A random BART and a tokenizer learnt from these texts, of byte pairs."""
-    from minirag.training.reader import make_tokenizer
+    from minirag.training.tokenizer import make_tokenizer
 
     tokenizer = make_tokenizer(texts, 300)
     torch.manual_seed(0)

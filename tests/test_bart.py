@@ -29,7 +29,7 @@ from minirag.rag.contexts import Contexts
 from minirag.rag.generator import Seq2Seq
 from minirag.rag.model import RagModel
 from minirag.retrieval.biencoder import BiEncoder
-from minirag.training.reader import make_tokenizer
+from minirag.training.tokenizer import make_tokenizer
 
 V, P, PAD = 40, 10, 1
 TINY = BartConfig(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from minirag.bench import decode, loss, search
+from minirag.bench import decode, loss, memory, search
 from minirag.bench.encode import bert_tokenizer
 from minirag.bench.rag_pair import contexts
 from minirag.bench.turns import seconds_row, take_turns
@@ -64,7 +64,7 @@ def test_decoding_beside_transformers_gives_the_same_hypotheses() -> None:
 
 
 def test_a_training_step_beside_transformers_gives_the_same_losses(monkeypatch) -> None:
-    monkeypatch.setattr(loss, "_alone", loss._peak)  # without a process of its own for each
+    monkeypatch.setattr(loss, "peak_alone", memory.peak)  # without a process of its own for each
     rows = loss.run(PASSAGES, questions=2, k=2, rounds=1, config=SMALL)
     assert [row["unit"] for row in rows] == ["s", "s", "GB"] * 2
     assert all(row["equal"] for row in rows)

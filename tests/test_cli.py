@@ -32,7 +32,7 @@ ARTICLES = [
 ]
 WORDS = ["the", "a", "red", "blue", "panda", "river", "city", "lives", "in", "near", "old", "young", "and", "of", "citta"]
 COMMANDS = ["quickstart", "download", "passages", "encode", "index build", "index info", "search", "ask", "doctor"]
-COMMANDS += ["bench search", "bench encode", "bench decode", "bench loss", "miniwiki"]
+COMMANDS += ["bench search", "bench encode", "bench decode", "bench loss", "bench train", "miniwiki"]
 PROGRAM = [sys.executable, "-c", "import sys; from minirag.cli import main; sys.exit(main())"]
 
 
@@ -511,10 +511,22 @@ def test_benches_of_rag_take_passages_from_a_store(home, run, monkeypatch, name,
     assert rows.call_args.kwargs["passages"] is None
 
 
-def test_there_is_no_fifth_bench() -> None:
+def test_bench_train_takes_the_passages_it_needs_from_a_store(home, run, monkeypatch) -> None:
+    from minirag.bench import train
+
+    rows = create_autospec(train.run, return_value=[ROW])
+    monkeypatch.setattr(train, "run", rows)
+    run("bench", "train", "--passages", home / "passages", "--questions", 1, "--count", 1, "--rounds", 1)
+    first_two = PassageStore.open(home / "passages")[:2]
+    rows.assert_called_once_with(passages=first_two, questions=1, count=1, rounds=1)
+    run("bench", "train")
+    rows.assert_called_with(passages=None, questions=8, count=8, rounds=3)
+
+
+def test_there_is_no_sixth_bench() -> None:
     from minirag import bench
 
-    with pytest.raises(MiniragError, match="search, encode, decode or loss"):
+    with pytest.raises(MiniragError, match="search, encode, decode, loss or train"):
         bench.run("cooking")
 
 

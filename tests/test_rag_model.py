@@ -28,7 +28,7 @@ from minirag.retrieval.bm25 import BM25Index
 from minirag.retrieval.exact import ExactIndex
 from minirag.retrieval.faiss_index import FaissIndex
 from minirag.retrieval.retriever import Retrieved
-from minirag.training.reader import make_tokenizer
+from minirag.training.tokenizer import make_tokenizer
 
 V, D, K, P = 400, 16, 3, 96  # tokens, dimensions, documents, positions
 PAD, EOS = 1, 2

@@ -7,7 +7,7 @@ from minirag.errors import MiniragError
 
 
 def run(name: str, progress: bool = True, **options: Any) -> dict[str, Any]:
-    """The bench `name`, one of "search", "encode", "decode", "loss", with `options` of its module, and the machine it ran on.
+    """The bench `name`, one of "search", "encode", "decode", "loss", "train", with `options` of its module; and the machine.
 
     Every row holds `case`, `ours`, `peer`, `peer_name`, `unit`, `ratio` (how many times faster than the peer) and `equal`
     (whether the results are the same).
@@ -28,6 +28,10 @@ def run(name: str, progress: bool = True, **options: Any) -> dict[str, Any]:
         from minirag.bench import loss
 
         rows = loss.run(**options)
+    elif name == "train":
+        from minirag.bench import train
+
+        rows = train.run(**options)
     else:
-        raise MiniragError(f"there is no bench '{name}'; choose search, encode, decode or loss")
+        raise MiniragError(f"there is no bench '{name}'; choose search, encode, decode, loss or train")
     return {"machine": doctor.machine(), "rows": rows}

@@ -36,7 +36,7 @@ def run(
     to any other's; our float32 vectors must also be the peer's to 1e-4. `config` is for trying it out on something smaller.
     """
     corpus = list(passages[:count]) if passages is not None else miniwiki(count)
-    encoder, tokenizer = _random_bert(config or BertConfig()), bert_tokenizer()
+    encoder, tokenizer = random_bert(config or BertConfig()), bert_tokenizer()
     ours, exact = (BiEncoder(encoder, encoder, tokenizer, max_length=MAX_LENGTH, dtype=dtype) for dtype in ("auto", "float32"))
     precision = ours.precision(encoder)
     peer, fast_peer = _peer(encoder), _peer(encoder).to(precision)
@@ -106,7 +106,7 @@ def _encode_as_peers_do(peer: Any, tokenizer: Any, passages: Sequence[Passage], 
     return out
 
 
-def _random_bert(config: BertConfig) -> Bert:
+def random_bert(config: BertConfig) -> Bert:
     """Weights twice as large as BERT's at its start, as training leaves them: smaller ones give all texts nearly one vector."""
     torch.manual_seed(0)
     bert = Bert(config).eval()

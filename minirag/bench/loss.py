@@ -4,18 +4,14 @@ transformers pads every context to 300 tokens; ours are padded to the longest. T
 so that not only padding is compared. `equal`: the same losses and the same gradients of the scores, to a thousandth.
 """
 
-import gc
-import multiprocessing
-import resource
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from minirag.bench.encode import bert_tokenizer, miniwiki
+from minirag.bench.memory import peak_alone
 from minirag.bench.rag_pair import PEERS, contexts, peer_of, random_bart
 from minirag.bench.turns import seconds_row, take_turns
 from minirag.corpus.passages import Passage
@@ -51,7 +47,7 @@ def run(
             equal = same(results["ours"], results["peer"])
             case = f"{scheme}: {questions} questions, K = {k}, {padding}"
             rows.append(seconds_row(case, seconds["ours"], seconds["peer"], PEERS[scheme], equal))
-        mine, its = (_alone(whose, scheme, corpus, questions, k, config) for whose in ("ours", "peer"))
+        mine, its = (peak_alone(_prepared, whose, scheme, corpus, questions, k, config) for whose in ("ours", "peer"))
         row = seconds_row(f"{scheme}: peak memory, equal padding", mine, its, PEERS[scheme], rows[-1]["equal"])
         rows.append(row | {"unit": "GB"})
     return rows
@@ -105,26 +101,8 @@ def _inputs(
     return ids, mask, scores, Contexts(tokenizer).targets(answers)
 
 
-def _alone(whose: str, scheme: Scheme, passages: list[Passage], questions: int, k: int, config: BartConfig) -> float:
-    """Gigabytes that a process which does nothing else has at its highest."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak, (whose, scheme, passages, questions, k, config))
-
-
-def _peak(whose: str, scheme: Scheme, passages: list[Passage], questions: int, k: int, config: BartConfig) -> float:
+def _prepared(whose: str, scheme: Scheme, passages: list[Passage], questions: int, k: int, config: BartConfig) -> Step:
+    """One side's step alone, on contexts padded to the longest."""
     words = bert_tokenizer()
     bart, inputs = random_bart(config, words), _inputs(words, passages, questions, k, None)
-    step = our_step(bart, words, scheme, *inputs) if whose == "ours" else peer_step(peer_of(bart, scheme, k), *inputs)
-    del bart
-    gc.collect()
-    step()
-    step()
-    return _highest()
-
-
-def _highest() -> float:
-    """Gigabytes that this process has held at most. On Linux `getrusage` would count what its parent held, too."""
-    if sys.platform == "linux":
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) * 1_024 / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+    return our_step(bart, words, scheme, *inputs) if whose == "ours" else peer_step(peer_of(bart, scheme, k), *inputs)

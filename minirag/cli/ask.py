@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from minirag.cli.common import Commands, command, json_option, open_encoder, open_index, positive, printable, show
+from minirag.cli.common import Commands, command, encoder_of, json_option, open_encoder, open_index, positive, printable, show
 from minirag.cli.search import asked, width
 from minirag.errors import MiniragError
 
@@ -24,7 +24,9 @@ def declare(commands: Commands) -> None:
     parser.add_argument("--index", type=Path, default=MADE / "exact", help="a saved index (default: the quickstart's)")
     parser.add_argument("--passages", type=Path, default=MADE / "passages", help="its passages (default: the quickstart's)")
     parser.add_argument("--model", metavar="PATH", help="a RAG model or a BART (default: the small reader that ships)")
-    parser.add_argument("--encoder", metavar="PATH[,PATH2]", help="what encoded the passages (default: the model's, or minilm)")
+    parser.add_argument(
+        "--encoder", metavar="PATH[,PATH2]", help="what encoded the passages (default: the model's, or a shipped one)"
+    )
     parser.add_argument("-k", type=positive, default=5, help="passages for each question (default: %(default)s)")
     parser.add_argument("--decoder", choices=("token", "thorough", "fast"), help="default: by the model, token or thorough")
     parser.add_argument("--beams", type=positive, default=4, help="beams of every search (default: %(default)s)")
@@ -59,7 +61,7 @@ def _model(arguments: argparse.Namespace) -> Any:
     if words:
         model = model.with_encoder(None)
     elif model.encoder is None:
-        model = model.with_encoder(open_encoder("minilm"))
+        model = model.with_encoder(encoder_of(index, None))
     return model.attach(index, PassageStore.open(arguments.passages, verify=not arguments.no_verify))
 
 

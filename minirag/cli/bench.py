@@ -1,4 +1,4 @@
-"""`minirag bench search | encode | decode | loss`: ours beside its peers, in one run, on this machine."""
+"""`minirag bench search | encode | decode | loss | train`: ours beside its peers, in one run, on this machine."""
 
 import argparse
 import json
@@ -23,11 +23,16 @@ LOSS = """
 minirag bench loss
 minirag bench loss --passages runs/passages --json > loss.json
 """
+TRAIN = """
+minirag bench train
+minirag bench train --questions 4 --count 4 --rounds 1
+minirag bench train --passages runs/passages --json > train.json
+"""
 
 
 def declare(commands: Commands) -> None:
     group = commands.add_parser(
-        "bench", help="measure against faiss and transformers", description="Benches: search, encode, decode, loss."
+        "bench", help="measure against faiss and transformers", description="Benches: search, encode, decode, loss, train."
     )
     benches = group.add_subparsers(metavar="BENCH", required=True)
     parser = command(benches, "search", "exact and IVF search beside faiss at its best setting", SEARCH, run_search)
@@ -56,6 +61,10 @@ def declare(commands: Commands) -> None:
     parser = command(benches, "loss", "a RAG training step beside transformers, BART-base's sizes", LOSS, run_loss)
     parser.add_argument("--questions", type=positive, default=2, help="in a step (default: %(default)s)")
     parser.add_argument("-k", type=positive, default=5, help="passages for each (default: %(default)s)")
+    _common(parser)
+    parser = command(benches, "train", "steps of DPR's and BART's training beside transformers, base sizes", TRAIN, run_train)
+    parser.add_argument("--questions", type=positive, default=8, help="in a step of DPR (default: %(default)s)")
+    parser.add_argument("--count", type=positive, default=8, help="passages in a step of BART (default: %(default)s)")
     _common(parser)
 
 
@@ -94,6 +103,12 @@ def run_decode(arguments: argparse.Namespace) -> None:
 def run_loss(arguments: argparse.Namespace) -> None:
     sizes = {name: getattr(arguments, name) for name in ("questions", "k", "rounds")}
     _bench("loss", arguments, passages=_passages(arguments, arguments.questions * arguments.k), **sizes)
+
+
+def run_train(arguments: argparse.Namespace) -> None:
+    sizes = {name: getattr(arguments, name) for name in ("questions", "count", "rounds")}
+    needed = max(2 * arguments.questions, arguments.count)
+    _bench("train", arguments, passages=_passages(arguments, needed), **sizes)
 
 
 def _passages(arguments: argparse.Namespace, count: int) -> Any:

@@ -80,13 +80,22 @@ def printable(text: str) -> str:
 
 
 def open_encoder(name: str) -> Any:
-    """The `BiEncoder` behind `--encoder`: "minilm", a folder or hub name, or two for a pair, parted by a comma."""
+    """The `BiEncoder` behind `--encoder`: "minilm", "mini", a folder or hub name, or two for a pair, parted by a comma."""
     from minirag.retrieval import pretrained
 
-    if name == "minilm":
-        return pretrained.minilm()
+    if name in ("mini", "minilm"):
+        return pretrained.mini_biencoder() if name == "mini" else pretrained.minilm()
     questions, comma, passages = name.partition(",")
     return pretrained.from_pretrained(questions, passages if comma else None)
+
+
+def encoder_of(index: Any, name: str | None) -> Any:
+    """The encoder of that name; where none is given, minirag's own mini bi-encoder if it made the index, else MiniLM."""
+    if name:
+        return open_encoder(name)
+    mini = open_encoder("mini")
+    made_by = getattr(getattr(index, "memory", None), "encoder", "")
+    return mini if made_by == mini.fingerprint else open_encoder("minilm")
 
 
 def index_kind(manifest: dict[str, Any]) -> str:

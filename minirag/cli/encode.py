@@ -21,7 +21,7 @@ def declare(commands: Commands) -> None:
         "--encoder",
         default="minilm",
         metavar="PATH[,PATH2]",
-        help="minilm, or a folder or hub name; two of a pair such as DPR, for questions and passages (default: %(default)s)",
+        help="minilm, mini, a folder or a hub name; two of a pair such as DPR, questions first (default: %(default)s)",
     )
     parser.add_argument(
         "--dtype", choices=("float32", "float16"), default="float32", help="how vectors are stored (default: %(default)s)"

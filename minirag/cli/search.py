@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from minirag.cli.common import Commands, command, index_kind, json_option, open_encoder, open_index, positive, printable, show
+from minirag.cli.common import Commands, command, encoder_of, index_kind, json_option, open_index, positive, printable, show
 from minirag.errors import MiniragError
 
 EXAMPLES = """
@@ -25,7 +25,7 @@ def declare(commands: Commands) -> None:
     parser.add_argument(
         "--encoder",
         metavar="PATH[,PATH2]",
-        help="what `minirag encode` was given (default: minilm); bm25 needs none",
+        help="what `minirag encode` was given (default: mini if it made the index, else minilm); bm25 needs none",
     )
     parser.add_argument("-k", type=positive, default=5, help="passages for each question (default: %(default)s)")
     parser.add_argument("--probe", type=positive, metavar="N", help="lists of an ivf to look into (default: as it was built)")
@@ -79,7 +79,7 @@ def _retriever(arguments: argparse.Namespace) -> Any:
     if arguments.probe:
         index.n_probe = arguments.probe
     passages = PassageStore.open(arguments.passages, verify=not arguments.no_verify)
-    return Retriever(index, passages, None if kind == "bm25" else open_encoder(arguments.encoder or "minilm"))
+    return Retriever(index, passages, None if kind == "bm25" else encoder_of(index, arguments.encoder))
 
 
 def width() -> int:

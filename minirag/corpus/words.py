@@ -1,8 +1,10 @@
 """Words in text as DPR's evaluation sees them: runs of letters, digits and marks, or single other signs, in any case."""
 
 import html
+import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import regex
@@ -31,6 +33,16 @@ def pieces(text: str, phrases: Sequence[str]) -> list[tuple[str, bool]]:
     return [piece for piece in [*found, (text[end:], False)] if piece[0]]
 
 
+@lru_cache(maxsize=1 << 16)
+def pattern(phrase: str) -> re.Pattern[str]:
+    """Finds a phrase as it is written, in any case, where no word goes on before or behind it.
+
+    >>> pattern("New York").search("In new York, not New Yorker")[0]
+    'new York'
+    """
+    return re.compile(rf"(?<!\w){re.escape(phrase)}(?!\w)", re.IGNORECASE)
+
+
 def marked(text: str, phrases: Sequence[str]) -> str:
     """`text` as HTML, with `<mark>` around the phrases.
 
@@ -48,7 +60,7 @@ def escape(text: object) -> str:
 def _side_by_side(tokens: list[str]) -> str:
     """A pattern of tokens with nothing but white space and control characters between them: some between two words."""
     words = [regex.match(r"[\p{L}\p{N}\p{M}]", token) is not None for token in tokens]
-    pattern = str(regex.escape(tokens[0]))
+    joined = str(regex.escape(tokens[0]))
     for token, both in zip(tokens[1:], map(all, pairwise(words)), strict=True):
-        pattern += (r"[\p{Z}\p{C}]+" if both else r"[\p{Z}\p{C}]*") + regex.escape(token)
-    return pattern
+        joined += (r"[\p{Z}\p{C}]+" if both else r"[\p{Z}\p{C}]*") + regex.escape(token)
+    return joined

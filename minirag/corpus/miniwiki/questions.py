@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from minirag.corpus.miniwiki.english import fill, number_of
 from minirag.corpus.miniwiki.examples import Example, keys_of, phrasing, spellings
 from minirag.corpus.miniwiki.facts import Domain, Fact, Links, contains, facts_of, normal, share_a_stem, tokens
-from minirag.corpus.miniwiki.splits import FactKey, Splits
+from minirag.corpus.miniwiki.splits import FactKey, Splitting
 from minirag.corpus.miniwiki.values import styles
 
 _MOST_ENTITIES = 3  # an inverse question that more entities answer would not be a fair one
@@ -45,7 +45,7 @@ def tied_by_words(asked: Iterable[Asked]) -> list[tuple[FactKey, ...]]:
     return [tuple(keys) for keys in by_words.values()]
 
 
-def questions(asked: Iterable[Asked], splits: Splits) -> list[Example]:
+def questions(asked: Iterable[Asked], splits: Splitting) -> list[Example]:
     """The questions in words; questions of the same words become one, with all their answers and facts."""
     merged: dict[str, Example] = {}
     for each in asked:

@@ -9,6 +9,7 @@ last in the chain stands for all.) Some entities are kept from training altogeth
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import combinations
+from typing import Protocol, runtime_checkable
 
 from minirag.corpus.miniwiki.english import number_of
 from minirag.corpus.miniwiki.facts import Domain, Entity, Fact, Links, facts_of, normal
@@ -43,6 +44,17 @@ class Ties:
     def sizes(self) -> Counter[FactKey]:
         """How many facts each group has."""
         return Counter(self.last(key) for key in list(self._next))
+
+
+@runtime_checkable
+class Splitting(Protocol):
+    """Says to which split facts belong."""
+
+    def of(self, key: FactKey) -> str:
+        """The split of a fact."""
+
+    def of_all(self, keys: Sequence[FactKey]) -> str | None:
+        """The split of facts that all have the same one; else None."""
 
 
 class Splits:
