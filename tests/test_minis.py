@@ -23,7 +23,7 @@ from minirag.retrieval.pretrained import mini_biencoder
 from minirag.training import minis as training
 from minirag.training.dpr import average_rank
 from minirag.training.loop import Settings, read_log
-from minirag.training.minis import QUESTIONS, Finding, Minis, Sizes, asked, counting_words, started, texts_of
+from minirag.training.minis import QUESTIONS, Finding, Minis, Sizes, asked, counting_words, examples_of, started, texts_of
 from minirag.training.tokenizer import make_tokenizer
 
 CHECKPOINTS = data_dir() / "checkpoints"
@@ -60,7 +60,7 @@ def test_a_bi_encoder_learns_to_find_passages_for_questions_of_entities_it_was_n
     minis, encoder = found
     losses = [row["loss"] for row in read_log(minis.work / "bi-encoder")]
     assert losses[-1] < 0.6 * losses[0]
-    new = [example for task in QUESTIONS for example in few.by_split(task).get("test", []) if example.new_entity]
+    new = [example for example in examples_of(few, "test") if example.new_entity]
     assert len(new) > 20
     vectors = encoder.encode_passages(few.passages)
     top = (encoder.encode_queries([example.text for example in new]) @ vectors.T).topk(5).indices.tolist()
@@ -102,7 +102,7 @@ def test_no_question_of_a_dev_or_test_set_is_learnt_from_nor_its_fact(wiki: Mini
     assert len(asked(wiki, "train")) == 22_729
     assert held.isdisjoint(one.question for one in asked(wiki, "train"))
     assert held.isdisjoint(texts_of(wiki))
-    assert facts.isdisjoint(key for task in QUESTIONS for example in wiki.by_split(task)["train"] for key in example.facts)
+    assert facts.isdisjoint(key for example in examples_of(wiki, "train") for key in example.facts)
 
 
 def test_what_a_step_draws_depends_on_its_number_alone(few: MiniWiki) -> None:
@@ -131,12 +131,13 @@ def test_a_pair_holds_a_question_and_a_passage_of_its_own(few: MiniWiki) -> None
 
 
 def test_at_first_a_bi_encoder_counts_words_and_rare_ones_more() -> None:
-    passages = [Passage(str(i), f"name{i}", f"the word of the name{i}") for i in range(40)]
+    names = [f"{one}{two}{three}" for one in ("ba", "ko", "ri", "tu") for two in ("me", "so") for three in "flnprs"][:40]
+    passages = [Passage(str(i), name, f"the word of the {name}") for i, name in enumerate(names)]
     tokenizer = make_tokenizer([f"{z.title} {z.text}" for z in passages] * 5, 600)
     torch.manual_seed(0)
     config = BertConfig(len(tokenizer), 64, 1, 2, 128, 64, dropout=0.0, pad_id=tokenizer.pad_token_id)
     bert = counting_words(Bert(config), tokenizer, passages)
-    common, rare = tokenizer.convert_tokens_to_ids(["Ġthe", "Ġname7"])
+    common, rare = tokenizer.convert_tokens_to_ids(["Ġthe", "Ġbamef"])
     assert rare != tokenizer.unk_token_id != common
     shared = bert.words.weight[common]
     others = bert.words.weight[tokenizer.convert_tokens_to_ids("Ġword")]
@@ -144,7 +145,7 @@ def test_at_first_a_bi_encoder_counts_words_and_rare_ones_more() -> None:
     assert not torch.allclose(bert.words.weight[rare], shared)
     encoder = BiEncoder(bert.eval(), bert, tokenizer, "mean", normalize=True, template="pair", max_length=64)
     vectors = encoder.encode_passages(passages)
-    found = (encoder.encode_queries([f"what is the name{i}" for i in range(40)]) @ vectors.T).argmax(1)
+    found = (encoder.encode_queries([f"the word {name}" for name in names]) @ vectors.T).argmax(1)
     assert (found == torch.arange(40)).float().mean() > 0.8
 
 
@@ -178,7 +179,7 @@ def test_what_ships_is_whole_small_and_says_how_it_was_made() -> None:
 
 def test_the_shipped_bi_encoder_finds_what_was_never_asked(wiki: MiniWiki) -> None:
     encoder = mini_biencoder()
-    new = [example for task in QUESTIONS for example in wiki.by_split(task)["test"] if example.new_entity]
+    new = [example for example in examples_of(wiki, "test") if example.new_entity]
     some = random.Random(0).sample(new, 200)
     vectors = encoder.encode_passages(wiki.passages)
     top = (encoder.encode_queries([example.text for example in some]) @ vectors.T).topk(5).indices.tolist()

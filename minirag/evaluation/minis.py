@@ -11,6 +11,7 @@ import random
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
@@ -21,9 +22,10 @@ from minirag.corpus.passages import Passage
 from minirag.corpus.store import PassageStore
 from minirag.corpus.words import pattern
 from minirag.evaluation.run import QuestionSet, RandomIndex, Result, recall_results, search_all, write_results
-from minirag.rag.checkpoints import reader
+from minirag.paths import data_dir
+from minirag.rag.checkpoints import from_pretrained, reader
 from minirag.rag.model import RagModel
-from minirag.retrieval.biencoder import BiEncoder
+from minirag.retrieval.biencoder import BiEncoder, pad
 from minirag.retrieval.bm25 import BM25Index
 from minirag.retrieval.exact import ExactIndex
 from minirag.retrieval.ivf import IVFIndex
@@ -32,6 +34,7 @@ from minirag.retrieval.retriever import Retriever
 from minirag.tasks.metrics import exact_match, wilson_interval
 from minirag.tasks.openqa import Question
 from minirag.training.minis import QUESTIONS
+from minirag.training.pretrain import earliest
 
 KS = (1, 5, 20)
 DISTRACTORS = 4
@@ -104,6 +107,44 @@ def reading(model: RagModel, wiki: MiniWiki, count: int = 150, seed: int = 0, pr
     return results
 
 
+def remembering(model: RagModel, wiki: MiniWiki, count: int = 150, seed: int = 0) -> list[Result]:
+    """How often a BART that has restored MiniWiki's passages fills in a fact: a sentence with its value masked, nothing else.
+
+    `count` facts that training questions ask for, and as many of test questions; the articles tell both.
+    """
+    results, tokenizer = [], model.contexts.tokenizer
+    for split in ("train", "test"):
+        drawn = random.Random(seed).sample(wiki.by_split("nq")[split], 4 * count)
+        gaps = [gap for example in drawn if (gap := _gap(wiki, example)) is not None][:count]
+        hits = []
+        for start in range(0, len(gaps), BATCH):
+            batch = gaps[start : start + BATCH]
+            sources = [_with_a_mask(tokenizer, before, after) for before, after, _ in batch]
+            ids, mask = pad(sources, tokenizer.pad_token_id)  # [B, S]
+            found = model.generate(ids[:, None], mask[:, None], torch.zeros(len(batch), 1), beams=1, max_length=80)
+            texts = [model.contexts.text(hypotheses[0].tokens) for hypotheses in found]
+            hits += [pattern(value).search(text) is not None for text, (*_, value) in zip(texts, batch, strict=True)]
+        results.append(_share(f"nq/{split}", "closed book", "value filled in", hits))
+    return results
+
+
+def _gap(wiki: MiniWiki, example: Example) -> tuple[str, str, str] | None:
+    """A sentence that tells the example's fact by itself: its page's title and what stands before the value, what after, the
+    value."""
+    for place in wiki.evidence_of(example):
+        sentence = place.page.sentences[place.sentence].text
+        value = earliest(example.answers, sentence)
+        if value is not None:
+            before, _, after = sentence.partition(value)
+            return f"{place.page.title} / {before.rstrip()}", after, value
+    return None
+
+
+def _with_a_mask(tokenizer: Any, before: str, after: str) -> list[int]:
+    first, last = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (before, after))
+    return [tokenizer.bos_token_id, *first, tokenizer.mask_token_id, *last, tokenizer.eos_token_id]
+
+
 def telling(wiki: MiniWiki, example: Example) -> Told | None:
     """The example with the first passage that tells its fact in one of its answers' words, if there is one."""
     passages = (wiki.passages[int(id) - 1] for place in wiki.all_places_of(example) for id in place.passages)
@@ -148,7 +189,8 @@ def main() -> None:
     wiki, encoders = MiniWiki.load(), {"mini": mini_biencoder()}
     if has_minilm():
         encoders["MiniLM"] = minilm()
-    results = retrieval(wiki, encoders) + reading(reader(), wiki)
+    denoised = from_pretrained(data_dir() / "checkpoints" / "bart")
+    results = retrieval(wiki, encoders) + reading(reader(), wiki) + remembering(denoised, wiki)
     write_results(arguments.out, results)
     for result in results:
         print(f"{result.task:20} {result.system:20} {result.metric:12} {100 * result.value:5.1f} (n = {result.n})")

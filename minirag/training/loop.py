@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 
 from minirag.errors import MiniragError
 from minirag.files import atomic_path, write_json
+from minirag.training.draws import chance_of
 from minirag.training.ranks import distributed, rank, ranks, share_of
 from minirag.training.state import BEST, STATE, Best, Row, State, read_state, write_best, write_state
 
@@ -200,7 +201,7 @@ class Run:
         self.optimizer.zero_grad()
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # the loss, and what it is divided by
         for number, piece in enumerate(pieces):
-            torch.manual_seed(_seed(settings.seed, step, number, rank()))  # of dropout; CUDA's generators too
+            torch.manual_seed(chance_of(settings.seed, step, number, rank()).getrandbits(63))  # of dropout; CUDA's too
             with self._without_exchange(number < len(pieces) - 1):
                 with self._cast():
                     total, weight = self.parallel(piece)
@@ -364,14 +365,6 @@ def _pieces(examples: Sequence[Any], count: int) -> list[Sequence[Any]]:
     if rest or not size:
         raise MiniragError(f"a batch of {len(examples)} examples cannot be accumulated in {count} equal pieces; change either")
     return [examples[i * size : (i + 1) * size] for i in range(count)]
-
-
-def _seed(*numbers: int) -> int:
-    """One seed out of several numbers: far from that of the numbers next to them."""
-    mixed = 0
-    for number in numbers:
-        mixed = (mixed * 6_364_136_223_846_793_005 + number + 1_442_695_040_888_963_407) % 2**63
-    return mixed
 
 
 def _plain(example: Any) -> Any:

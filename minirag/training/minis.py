@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from minirag.corpus.miniwiki import MiniWiki
+from minirag.corpus.miniwiki.examples import Example
 from minirag.corpus.miniwiki.prose import sentences
 from minirag.corpus.miniwiki.worlds import Tellable
 from minirag.corpus.passages import Passage
@@ -45,7 +46,7 @@ QUESTIONS = ("nq", "triviaqa", "webquestions", "curatedtrec")  # the tasks whose
 WORK = Path("runs/checkpoints")
 FINDING = Settings(steps=3_000, rate=2.5e-3, warmup=100, end=0.03, save_every=250)
 DENOISING = Settings(steps=1_500, rate=2.5e-3, warmup=100, end=0.1, save_every=250)
-READING = Settings(steps=12_000, rate=2.5e-3, warmup=100, end=0.03, save_every=500)
+READING = Settings(steps=9_000, rate=2.5e-3, warmup=100, end=0.03, save_every=500)
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,15 @@ class Told:
     right: frozenset[str]
 
 
+def examples_of(wiki: MiniWiki, split: str) -> list[Example]:
+    """The examples of a split over the four tasks, as far as the wiki has any."""
+    return [example for task in QUESTIONS for example in wiki.by_split(task).get(split, [])]
+
+
 def asked(wiki: MiniWiki, split: str) -> list[Told]:
     """The questions of a split, over all tasks."""
     made = []
-    for example in (example for task in QUESTIONS for example in wiki.by_split(task)[split]):
+    for example in examples_of(wiki, split):
         ids = tuple(dict.fromkeys(id for place in wiki.all_places_of(example) for id in place.passages))
         made.append(Told(example.text, ids[:4], frozenset(ids)))
     return made
@@ -203,8 +209,7 @@ class Minis:
 
 def texts_of(wiki: MiniWiki) -> list[str]:
     """What the tokenizer is made from: all passages and the training questions."""
-    questions = (example.text for task in QUESTIONS for example in wiki.by_split(task)["train"])
-    return [*(passage.text for passage in wiki.passages), *questions]
+    return [*(passage.text for passage in wiki.passages), *(example.text for example in examples_of(wiki, "train"))]
 
 
 def make(out: Path, work: Path = WORK, sizes: Sizes = Sizes(), progress: bool = True) -> None:
