@@ -67,7 +67,7 @@ def run(
     bert: BertConfig | None = None,
     bart: BartConfig | None = None,
 ) -> list[dict[str, Any]]:
-    """The rows of `minirag bench train`: tokens per second of each step, and gigabytes. A quarter of an hour on two cores.
+    """The rows of `minirag bench train`: tokens per second of each step, and gigabytes. Five minutes on two cores.
 
     A step of DPR has `questions`, with two passages each; one of BART writes `count` passages. `bert` and `bart` are for trying
     it out on something smaller.
