@@ -21,7 +21,8 @@ from torch.testing import assert_close
 
 from minirag.errors import MiniragError
 from minirag.models.bart import Bart, BartConfig
-from minirag.training.loop import Settings, learning_rate, read_log, train
+from minirag.training.loop import read_log, train
+from minirag.training.settings import Settings, learning_rate
 from minirag.training.state import Best, load_best, read_state
 
 D, BATCH, STEPS = 4, 8, 30

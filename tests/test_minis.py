@@ -22,8 +22,9 @@ from minirag.retrieval.bm25 import BM25Index
 from minirag.retrieval.pretrained import mini_biencoder
 from minirag.training import minis as training
 from minirag.training.dpr import average_rank
-from minirag.training.loop import Settings, read_log
+from minirag.training.loop import read_log
 from minirag.training.minis import QUESTIONS, Finding, Minis, Sizes, asked, counting_words, examples_of, started, texts_of
+from minirag.training.settings import Settings
 from minirag.training.tokenizer import make_tokenizer
 
 CHECKPOINTS = data_dir() / "checkpoints"

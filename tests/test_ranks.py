@@ -25,8 +25,9 @@ from minirag.models.bart import Bart, BartConfig
 from minirag.models.bert import Bert, BertConfig
 from minirag.retrieval.biencoder import BiEncoder
 from minirag.training.dpr import InBatch, Pair
-from minirag.training.loop import Settings, read_log, train
+from minirag.training.loop import read_log, train
 from minirag.training.ranks import gathered, processes, rank, ranks, share_of
+from minirag.training.settings import Settings
 from minirag.training.state import load_best
 
 WORDS, STEPS, KILL = 30, 20, 7

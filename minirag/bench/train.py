@@ -36,8 +36,9 @@ from minirag.models.bart import BartConfig
 from minirag.models.bert import BertConfig
 from minirag.retrieval.biencoder import BiEncoder, pad
 from minirag.training.dpr import InBatch, Pair
-from minirag.training.loop import Run, Settings
+from minirag.training.loop import Run
 from minirag.training.pretrain import Denoising, Writing
+from minirag.training.settings import Settings
 
 SETTINGS = Settings(steps=1_000, rate=1e-5, decay="none")
 Step = Callable[[], tuple[float, float]]  # goes down the gradient; the loss, and the norm of its gradient before clipping

@@ -22,8 +22,8 @@ from minirag.retrieval.biencoder import BiEncoder
 from minirag.retrieval.retriever import Retriever
 from minirag.tasks.metrics import Match, answer_recall, first_answer_rank, has_answer
 from minirag.training.dpr_files import Asked, Candidate
-from minirag.training.loop import Settings
 from minirag.training.ranks import gathered, rank, ranks
+from minirag.training.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,10 @@ from minirag.rag.model import COSINES
 from minirag.retrieval.biencoder import BiEncoder
 from minirag.training.dpr import InBatch, Pair
 from minirag.training.draws import chance_of
-from minirag.training.loop import Settings, read_log, train
+from minirag.training.loop import read_log, train
 from minirag.training.pretrain import Denoising, Reading, Writing, inverse_cloze
 from minirag.training.ranks import processes, rank
+from minirag.training.settings import Settings
 from minirag.training.tokenizer import make_tokenizer
 
 QUESTIONS = ("nq", "triviaqa", "webquestions", "curatedtrec")  # the tasks whose answers are a few words
