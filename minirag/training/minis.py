@@ -167,8 +167,15 @@ def counting_words(bert: Bert, tokenizer: Any, passages: Sequence[Passage]) -> B
 class Minis:
     """The four, one after the other: `tokenizer`, `bi_encoder()`, `bart()`, `reader()`."""
 
-    def __init__(self, wiki: MiniWiki, sizes: Sizes = Sizes(), work: Path = WORK, progress: bool = True) -> None:
-        self.wiki, self.sizes, self.work, self.progress = wiki, sizes, work, progress
+    def __init__(
+        self,
+        wiki: MiniWiki,
+        sizes: Sizes = Sizes(),
+        work: Path = WORK,
+        progress: bool = True,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.wiki, self.sizes, self.work, self.progress, self.device = wiki, sizes, work, progress, device
         self.tokenizer = make_tokenizer(texts_of(wiki), sizes.vocab_size)
 
     def bi_encoder(self) -> BiEncoder:
@@ -205,6 +212,7 @@ class Minis:
 
     def _train(self, objective: nn.Module, draw: Any, settings: Settings, name: str) -> None:
         torch.manual_seed(self.sizes.seed)
+        objective.to(self.device)
         train(objective, draw, settings, self.work / name, title=f"training the {name}", progress=self.progress)
 
 
@@ -213,9 +221,10 @@ def texts_of(wiki: MiniWiki) -> list[str]:
     return [*(passage.text for passage in wiki.passages), *(example.text for example in examples_of(wiki, "train"))]
 
 
-def make(out: Path, work: Path = WORK, sizes: Sizes = Sizes(), progress: bool = True) -> None:
+def make(out: Path, work: Path, device: torch.device) -> None:
     """Train all that is not yet trained, and write `biencoder/`, `bart/` and `reader/` to `out`, each with its log."""
-    minis = Minis(MiniWiki.load(), sizes, work, progress)
+    sizes = Sizes()
+    minis = Minis(MiniWiki.load(), sizes, work, device=device)
     encoder = minis.bi_encoder()
     if rank() == 0:
         encoder.save_pretrained(out / "biencoder")
@@ -241,8 +250,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=WORK, help="folder of the runs, which go on after a kill (%(default)s)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # the weights are the same each time only with as many threads
-    with processes():
-        make(arguments.out, arguments.work)
+    with processes() as device:
+        make(arguments.out, arguments.work, device)
 
 
 if __name__ == "__main__":

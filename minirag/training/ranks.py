@@ -29,7 +29,8 @@ T = TypeVar("T")
 def processes() -> Iterator[torch.device]:
     """Join the processes that torchrun started, and leave them at the end; yields the device of this one."""
     started = "WORLD_SIZE" in os.environ and "RANK" in os.environ
-    cuda = torch.cuda.is_available()
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes on this machine: a GPU for each, or none
+    cuda = torch.cuda.is_available() and torch.cuda.device_count() >= here
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
