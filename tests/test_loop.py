@@ -389,6 +389,24 @@ def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_two_trainings_cannot_be_at_work_in_one_folder(tmp_path: Path) -> None:
+    meanwhile: list[str] = []
+
+    def draw(step: int) -> list[float]:
+        if step == 2:
+            with pytest.raises(MiniragError, match="another training is at work in") as refused:
+                train(Number(), ones, Settings(4, 0.1), tmp_path, progress=False)
+            meanwhile.append(str(refused.value))
+        return ones(step)
+
+    first, alone = Number(), Number()
+    train(first, draw, Settings(4, 0.1), tmp_path, progress=False)
+    assert len(meanwhile) == 1
+    train(alone, ones, Settings(4, 0.1), tmp_path / "alone", progress=False)
+    assert same(weights(first), weights(alone))
+    train(Number(), never, Settings(4, 0.1), tmp_path, progress=False)  # it is free again
+
+
 def test_a_state_that_could_not_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings, whole = Settings(9, 0.1, save_every=3), Number()
     train(whole, ones, settings, tmp_path / "whole", progress=False)

@@ -23,6 +23,7 @@ from minirag.corpus.miniwiki.prose import sentences
 from minirag.corpus.miniwiki.splits import fact_key
 from minirag.corpus.miniwiki.worlds import Tellable, World
 from minirag.corpus.passages import Passage
+from minirag.errors import MiniragError
 from minirag.rag.contexts import Contexts
 from minirag.rag.model import RagModel
 from minirag.tasks.metrics import has_answer
@@ -494,3 +495,11 @@ def test_the_loss_learns_every_weight(tokenizer: Any, lands: MiniWiki) -> None:
     loss.backward()
     silent = [name for name, parameter in bart.named_parameters() if parameter.grad is None or not parameter.grad.any()]
     assert silent == []
+
+
+def test_nothing_to_learn_from_is_said(tokenizer: Any, tellable: Tellable) -> None:
+    with pytest.raises(MiniragError, match="no passage to restore"):
+        Denoising([], tokenizer, 4)
+    empty = Tellable([], tellable.facts, tellable.texts)
+    with pytest.raises(MiniragError, match="no question can be asked in a world"):
+        Reading(empty, Contexts(tokenizer), 4)(0)

@@ -40,7 +40,7 @@ KS = (1, 5, 20)
 DISTRACTORS = 4
 PROBED = 32  # lists of the IVF index
 BATCH = 32  # questions read together
-Told = tuple[Example, Passage]
+Gold = tuple[Example, Passage]
 
 
 def retrieval(wiki: MiniWiki, encoders: Mapping[str, BiEncoder], progress: bool = True) -> list[Result]:
@@ -145,7 +145,7 @@ def _with_a_mask(tokenizer: Any, before: str, after: str) -> list[int]:
     return [tokenizer.bos_token_id, *first, tokenizer.mask_token_id, *last, tokenizer.eos_token_id]
 
 
-def telling(wiki: MiniWiki, example: Example) -> Told | None:
+def telling(wiki: MiniWiki, example: Example) -> Gold | None:
     """The example with the first passage that tells its fact in one of its answers' words, if there is one."""
     passages = (wiki.passages[int(id) - 1] for place in wiki.all_places_of(example) for id in place.passages)
     return next(((example, z) for z in passages if any(pattern(answer).search(z.text) for answer in example.answers)), None)
@@ -163,7 +163,7 @@ def distractors(wiki: MiniWiki, words: BM25Index, examples: Sequence[Example]) -
 
 
 def answers(
-    model: RagModel, told: Sequence[Told], others: Sequence[Sequence[Passage]], title: str, progress: bool
+    model: RagModel, told: Sequence[Gold], others: Sequence[Sequence[Passage]], title: str, progress: bool
 ) -> list[str]:
     """The model's answers from the passage that tells it and `others`, where all of them count alike."""
     given: list[str] = []

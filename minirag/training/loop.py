@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from minirag.errors import MiniragError
-from minirag.files import atomic_path, write_json
+from minirag.files import atomic_path, only_process, write_json
 from minirag.training.draws import chance_of
 from minirag.training.ranks import distributed, rank, ranks, share_of
 from minirag.training.settings import Settings, learning_rate
@@ -58,8 +58,8 @@ def train(
             one for each evaluation), `state.safetensors` (where to go on), `best.safetensors` (the best evaluation's weights).
 
     Called again with the same folder it goes on where it was, and leaves a finished run as it is; the objective then holds the
-    weights. Raises `MiniragError` where the folder is another run's, and when the loss or the gradient is no number: the
-    weights are those before that step, and `bad_batch.json` holds its examples.
+    weights. Raises `MiniragError` where the folder is another run's or another process is at work in it, and when the loss or
+    the gradient is no number: the weights are those before that step, and `bad_batch.json` holds its examples.
 
     >>> import tempfile
     >>> class Square(nn.Module):
@@ -75,19 +75,31 @@ def train(
     4.0
     """
     run = Run(objective, draw, settings, Path(folder), evaluate)
-    first = run.resume()
-    with tqdm(total=settings.steps, initial=first, desc=title, unit="step", disable=not progress or rank() > 0) as bar:
-        for step in range(first, settings.steps):
-            run.step(step)
-            bar.update()
-            done = step + 1
-            if done % settings.log_every == 0 or done == settings.steps:
-                bar.set_postfix(loss=f"{run.log_losses(done):.3f}")
-            if evaluate and (done == settings.steps or (settings.evaluate_every and done % settings.evaluate_every == 0)):
-                run.log_metrics(done)
-            if done % settings.save_every == 0 or done == settings.steps:
-                run.save(done)
+    with _alone(Path(folder)):
+        first = run.resume()
+        with tqdm(total=settings.steps, initial=first, desc=title, unit="step", disable=not progress or rank() > 0) as bar:
+            for step in range(first, settings.steps):
+                run.step(step)
+                bar.update()
+                done = step + 1
+                if done % settings.log_every == 0 or done == settings.steps:
+                    bar.set_postfix(loss=f"{run.log_losses(done):.3f}")
+                if evaluate and (done == settings.steps or (settings.evaluate_every and done % settings.evaluate_every == 0)):
+                    run.log_metrics(done)
+                if done % settings.save_every == 0 or done == settings.steps:
+                    run.save(done)
     return run.rows
+
+
+def _alone(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Two runs in one folder would write over each other's states; the processes of one run are one."""
+    if rank() > 0:
+        return contextlib.nullcontext()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return only_process(
+        folder.with_name(f".{folder.name}.lock"),
+        f"another training is at work in {folder}; wait for it, or choose another folder",
+    )
 
 
 class Run:

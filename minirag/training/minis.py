@@ -27,6 +27,7 @@ from minirag.corpus.miniwiki.examples import Example
 from minirag.corpus.miniwiki.prose import sentences
 from minirag.corpus.miniwiki.worlds import Tellable
 from minirag.corpus.passages import Passage
+from minirag.errors import MiniragError
 from minirag.files import write_json
 from minirag.models.bart import Bart, BartConfig
 from minirag.models.bart_checkpoints import save_bart
@@ -77,6 +78,8 @@ class Finding:
     def __init__(self, wiki: MiniWiki, batch: int, seed: int = 0, fragments: float = 0.5) -> None:
         self.wiki, self.batch, self.seed, self.fragments = wiki, batch, seed, fragments
         self.asked = [one for one in asked(wiki, "train") if one.right]
+        if not self.asked:
+            raise MiniragError("no training question has a passage that tells its answer; give a MiniWiki with more facts")
 
     def __call__(self, step: int) -> list[Pair]:
         chance = chance_of(self.seed, "finding", step)

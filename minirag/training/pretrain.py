@@ -23,6 +23,7 @@ from minirag.corpus.miniwiki.prose import sentences
 from minirag.corpus.miniwiki.worlds import Tellable, World
 from minirag.corpus.passages import Passage
 from minirag.corpus.words import pattern
+from minirag.errors import MiniragError
 from minirag.models.bart import Bart
 from minirag.rag.contexts import Contexts
 from minirag.retrieval.biencoder import pad
@@ -120,6 +121,10 @@ class Denoising:
     shortest: int = 32
     longest: int = 256
 
+    def __post_init__(self) -> None:
+        if not self.passages:
+            raise MiniragError("there is no passage to restore; give at least one")
+
     def __call__(self, step: int) -> list[Written]:
         chance = chance_of(self.seed, "denoising", step)
         passages = chance.choices(self.passages, k=self.batch)
@@ -186,6 +191,8 @@ class Reading:
         if number not in self._worlds:
             self._worlds.clear()
             self._worlds[number] = World(self.tellable, f"{self.seed} world {number}")
+            if not self._worlds[number].examples:
+                raise MiniragError("no question can be asked in a world made of these facts; give a MiniWiki with more of them")
         return self._worlds[number]
 
 
