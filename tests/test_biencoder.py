@@ -423,3 +423,20 @@ def test_encoders_and_corpora_never_mix(tmp_path: Path, corpus: PassageStore) ->
     with pytest.raises(MiniragError, match="was begun with passages ="):
         encode_corpus(other, tiny(), tmp_path / "v", shard_rows=SHARD, progress=False)
     assert content(tmp_path / "v") == before
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_in_bfloat16_it_encodes_with_what_it_has_just_learnt(fused: bool) -> None:
+    """A fused optimiser changes weights and leaves their version as it was, so that alone does not tell an old copy."""
+    encoder = tiny(dtype="bfloat16")
+    questions = ["red panda", "the old river"]
+    before = encoder.encode_queries(questions)
+    optimizer = torch.optim.AdamW(encoder.query_encoder.parameters(), lr=0.1, fused=fused)
+    encoder.query_vectors(questions).square().sum().backward()
+    optimizer.step()
+    after = encoder.encode_queries(questions)
+    assert not torch.allclose(before, after, atol=0.05)
+    fresh = BiEncoder(
+        encoder.query_encoder, encoder.passage_encoder, encoder.tokenizer, dtype="bfloat16", max_length=P
+    ).encode_queries(questions)
+    assert_close(after, fresh, rtol=0.0, atol=0.0)

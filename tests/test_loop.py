@@ -22,6 +22,7 @@ from torch.testing import assert_close
 from minirag.errors import MiniragError
 from minirag.models.bart import Bart, BartConfig
 from minirag.training.loop import read_log, train
+from minirag.training.optimizers import optimizers
 from minirag.training.settings import Settings, learning_rate
 from minirag.training.state import Best, load_best, read_state
 
@@ -180,6 +181,36 @@ def test_steps_are_those_of_adamw_with_no_decay_of_vectors(tmp_path: Path, clip:
     assert same(weights(ours), weights(theirs))
 
 
+def test_with_a_matrix_rate_muon_moves_the_layers_matrices_and_adamw_the_rest(tmp_path: Path) -> None:
+    settings = Settings(4, 0.1, warmup=2, matrix_rate=0.3, weight_decay=0.2, clip=math.inf)
+    ours, theirs = Line(), Line()
+    train(ours, points, settings, tmp_path, progress=False)
+    matrices, vectors = ([p for p in theirs.parameters() if (p.dim() > 1) is wanted] for wanted in (True, False))
+    muon = torch.optim.Muon(matrices, lr=0.3, weight_decay=0.2, adjust_lr_fn="match_rms_adamw")
+    adamw = torch.optim.AdamW(vectors, lr=0.1, weight_decay=0.0, fused=True)
+    for step in range(4):
+        theirs.zero_grad()
+        total, count = theirs(points(step))
+        total.backward()
+        for parameter in theirs.parameters():
+            parameter.grad /= count
+        for optimizer, highest in ((muon, 0.3), (adamw, 0.1)):
+            optimizer.param_groups[0]["lr"] = highest * learning_rate(settings, step) / 0.1
+            optimizer.step()
+    assert_close(weights(ours), weights(theirs), rtol=0.0, atol=1e-6)
+
+
+def test_embeddings_and_what_is_frozen_are_not_muons() -> None:
+    net = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 4), nn.Linear(4, 4), nn.LayerNorm(4))
+    net[2].weight.requires_grad_(False)
+    adamw, muon = optimizers(net, Settings(1, 0.1, matrix_rate=0.2))
+    assert [id(p) for p in muon.param_groups[0]["params"]] == [id(net[1].weight)]
+    moved = {id(p) for group in adamw.param_groups for p in group["params"]}
+    assert moved == {id(p) for p in net.parameters() if p.requires_grad} - {id(net[1].weight)}
+    (alone,) = optimizers(nn.Linear(4, 4, bias=False), Settings(1, 0.1, matrix_rate=0.2))
+    assert isinstance(alone, torch.optim.Muon)
+
+
 def test_the_first_step_by_hand(tmp_path: Path) -> None:
     """Adam's first step has the length of its rate; a matrix decays before it, a number does not."""
 
@@ -254,6 +285,7 @@ CASES: dict[str, Case] = {
     "a network": (lambda seed: Line(dropout=0.3, seed=seed), points, Settings(STEPS, 0.05, **OFTEN)),
     "in pieces": (lambda seed: Line(dropout=0.3, seed=seed, pieces=4), points, Settings(12, 0.05, accumulate=4, **OFTEN)),
     "float16": (lambda seed: Line(dropout=0.3, seed=seed), points, Settings(24, 0.05, precision="float16", **OFTEN)),
+    "Muon": (lambda seed: Line(dropout=0.3, seed=seed), points, Settings(12, 0.05, matrix_rate=0.1, **OFTEN)),
     "BART": (Writing, copies, Settings(12, 0.01, **OFTEN)),
 }
 

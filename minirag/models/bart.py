@@ -65,7 +65,7 @@ class Documents:
     """What the encoder made of N documents: in every decoder layer the keys and values `[N, H, S, d]`, and the padding mask."""
 
     layers: list[KeysValues]
-    mask: Bool[Tensor, "N 1 1 S"] | None
+    mask: Bool[Tensor, "N 1 #J S"] | None  # what of a document is read, by all tokens alike or by each of J
 
     def take(self, rows: Int[Tensor, " n"]) -> Documents:
         layers = [(keys[rows], values[rows]) for keys, values in self.layers]
@@ -105,33 +105,44 @@ class Bart(nn.Module):
         self.apply(initialise)
 
     def encode(
-        self, input_ids: Int[Tensor, "N S"], attention_mask: Int[Tensor, "N S"] | Bool[Tensor, "N S"]
+        self,
+        input_ids: Int[Tensor, "N S"],
+        attention_mask: Int[Tensor, "N S"] | Bool[Tensor, "N S"] | Bool[Tensor, "N S S"],
+        where: Int[Tensor, "N S"] | None = None,
     ) -> Float[Tensor, "N S D"]:
-        """A vector for every token of N documents. `attention_mask` is 1 at tokens and 0 at padding."""
-        where = torch.arange(input_ids.shape[1], device=input_ids.device)
-        x, mask = self.encoder.embed(self._words(input_ids), where), padding_mask(attention_mask)
+        """A vector for every token of N documents. `attention_mask` is 1 at tokens and 0 at padding, or says for each token
+        which others it sees; `where` are the tokens' positions, if they do not stand one after the other."""
+        places = torch.arange(input_ids.shape[1], device=input_ids.device) if where is None else where
+        x = self.encoder.embed(self._words(input_ids), places)  # [N, S, D]
+        mask = padding_mask(attention_mask) if attention_mask.dim() == 2 else attention_mask[:, None]
         for layer in self.encoder.layers:
             x = layer(x, x, mask)  # [N, S, D]
         return x
 
     def read(self, input_ids: Int[Tensor, "N S"], attention_mask: Int[Tensor, "N S"] | Bool[Tensor, "N S"]) -> Documents:
         """Encode N documents once, for every token that the decoder will ever write about them."""
-        encoded = self.encode(input_ids, attention_mask)  # [N, S, D]
+        return self.documents(self.encode(input_ids, attention_mask), padding_mask(attention_mask))
+
+    def documents(self, encoded: Float[Tensor, "N S D"], mask: Bool[Tensor, "N 1 #J S"] | None) -> Documents:
+        """What the decoder asks: keys and values of encoded documents, and which of them it may see."""
         crosses = [layer.cross for layer in self.decoder.layers if isinstance(layer, DecoderLayer)]
-        return Documents([cross.keys_values(encoded) for cross in crosses], padding_mask(attention_mask))
+        return Documents([cross.keys_values(encoded) for cross in crosses], mask)
 
     def logits(self, documents: Documents, tokens: Int[Tensor, "N T"]) -> Float[Tensor, "N T V"]:
         """What follows each of T given tokens (the start token first), for each document: teacher forcing."""
         return self.predict(self.states(documents, tokens))
 
-    def states(self, documents: Documents, tokens: Int[Tensor, "N T"]) -> Float[Tensor, "N T D"]:
+    def states(self, documents: Documents, tokens: Int[Tensor, "N T"], targets: int = 1) -> Float[Tensor, "N T D"]:
         """The decoder's vectors at the given tokens, of which `predict` makes logits, the dearest product of a step.
 
-        Who needs only some of the logits, as there is padding among the tokens, predicts from some of the states.
+        Who needs only some of the logits, as there is padding among the tokens, predicts from some of the states. The tokens
+        may be those of several `targets` of equal length, side by side, none of which sees another.
         """
-        where = torch.arange(tokens.shape[1], device=tokens.device)
-        causal = (where <= where[:, None])[None, None]  # [1, 1, T, T]
-        return self._decode(documents, tokens, where, causal, [None] * len(documents.layers))[0]
+        row = torch.arange(tokens.shape[1], device=tokens.device)
+        length = tokens.shape[1] // targets
+        same = row // length == row[:, None] // length
+        before = (same & (row <= row[:, None]))[None, None]  # [1, 1, T, T]
+        return self._decode(documents, tokens, row % length, before, [None] * len(documents.layers))[0]
 
     def predict(self, states: Float[Tensor, "*J D"]) -> Float[Tensor, "*J V"]:
         """The logits of what follows, for decoder states of any shape."""
@@ -205,9 +216,9 @@ class _Stack(nn.Module):
         self.norm, self.dropout = nn.LayerNorm(config.dim), nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(layers)
 
-    def embed(self, words: Float[Tensor, "N J D"], where: Int[Tensor, " J"]) -> Float[Tensor, "N J D"]:
+    def embed(self, words: Float[Tensor, "N J D"], where: Int[Tensor, "*N J"]) -> Float[Tensor, "N J D"]:
         longest = self.positions.num_embeddings - OFFSET
-        if len(where) and int(where[-1]) >= longest:
-            length = int(where[-1]) + 1
+        if where.numel() and int(where.max()) >= longest:
+            length = int(where.max()) + 1
             raise MiniragError(f"a text of {length} tokens is longer than this BART's {longest} positions; truncate it")
         return self.dropout(self.norm(words + self.positions(where + OFFSET)))

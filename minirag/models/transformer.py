@@ -126,7 +126,7 @@ class DecoderLayer(nn.Module):
         past: KeysValues | None,
         mask: Bool[Tensor, "#B 1 T P"],
         document: KeysValues,
-        document_mask: Bool[Tensor, "#B 1 1 S"] | None,
+        document_mask: Bool[Tensor, "#B 1 #T S"] | None,
     ) -> tuple[Float[Tensor, "B T D"], KeysValues]:
         """T more tokens after those whose keys and values are `past`; `mask` says which of all P each of them sees.
 

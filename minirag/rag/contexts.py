@@ -62,6 +62,16 @@ class Contexts:
         ids, mask = pad(rows, self.tokenizer.pad_token_id)  # [B·K, S]
         return ids.unflatten(0, (-1, k)), mask.unflatten(0, (-1, k))
 
+    def parts(self, passage: Passage, questions: Sequence[str]) -> tuple[list[int], list[list[int]]]:
+        """What the contexts of one passage with several questions begin with, and how each of them ends: as in `of`, but that
+        the passage is cut for the longest question, and so for all at the same place."""
+        tails = self._tokens([self.doc_sep + " ".join(question.split()) for question in questions])
+        room = self.max_length - len(self._before) - len(self._after) - max(map(len, tails))
+        if room < 1:
+            raise MiniragError(f"a question leaves no room for a passage within {self.max_length} tokens; shorten it")
+        head = self._tokens([self._head(passage)])[0][:room]
+        return [*self._before, *head], [[*tail, *self._after] for tail in tails]
+
     def targets(self, answers: Sequence[str], max_length: int = 128) -> Int64[Tensor, "B T"]:
         """Answers as the generator writes them, `<s> y </s>`, padded. The start token before them is the model's affair."""
         tokens = [ids[: max_length - len(self._before) - len(self._after)] for ids in self._tokens(list(answers))]

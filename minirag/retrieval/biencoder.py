@@ -174,6 +174,7 @@ class BiEncoder:
         return out
 
     def _vectors_of(self, encoder: Bert, tokens: list[list[int]]) -> Tensor:
+        self._copies.pop(id(encoder), None)  # it is about to learn, and a fused optimiser does not count its changes
         ids, mask = pad(tokens, encoder.config.pad_id, 16, encoder.config.positions)
         device = encoder.words.weight.device
         return self._vectors(encoder, ids.to(device), mask.to(device))

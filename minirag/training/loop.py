@@ -7,7 +7,8 @@ tokens), and the division comes last; so examples that do not look at each other
 computed at once, in pieces one after the other (`accumulate`), or by several processes (`torchrun`). *Nothing is learnt from
 a loss that is no number*: the run stops and its batch is on disk.
 
-The optimiser is AdamW (Loshchilov and Hutter 2019), as for BERT, BART, DPR and RAG.
+The optimiser is AdamW (Loshchilov and Hutter 2019), as for BERT, BART, DPR and RAG; the mini checkpoints' reader also takes
+Muon (see `optimizers.py`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from tqdm.auto import tqdm
 from minirag.errors import MiniragError
 from minirag.files import atomic_path, only_process, write_json
 from minirag.training.draws import chance_of
+from minirag.training.optimizers import optimizers, set_rate
 from minirag.training.ranks import distributed, rank, ranks, share_of
 from minirag.training.settings import Settings, learning_rate
 from minirag.training.state import BEST, STATE, Best, Row, State, read_state, write_best, write_state
@@ -122,16 +124,7 @@ class Run:
                 f"best = {settings.best!r} names a metric, but nothing is evaluated; give `evaluate`, or no best"
             )
         self.device = next(iter(self.parameters.values())).device
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in self.parameters.values() if p.dim() > 1], "weight_decay": settings.weight_decay},
-                {"params": [p for p in self.parameters.values() if p.dim() < 2], "weight_decay": 0.0},
-            ],
-            lr=settings.rate,
-            betas=settings.betas,
-            eps=settings.epsilon,
-            fused=self.device.type in ("cpu", "cuda"),
-        )
+        self.optimizers = optimizers(objective, settings)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "float16")
         self.parallel = distributed(objective, self.device)
         self.rows: list[Row] = []
@@ -144,10 +137,9 @@ class Run:
         examples = list(self.draw(step))
         pieces = [share_of(piece, rank(), ranks()) for piece in _pieces(examples, settings.accumulate)]
         rate = learning_rate(settings, step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizers, rate / settings.rate)
         self.objective.train()
-        self.optimizer.zero_grad()
+        self.objective.zero_grad()
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # the loss, and what it is divided by
         for number, piece in enumerate(pieces):
             torch.manual_seed(chance_of(settings.seed, step, number, rank()).getrandbits(63))  # of dropout; CUDA's too
@@ -158,7 +150,8 @@ class Run:
             sums += torch.stack([total.detach().double(), torch.as_tensor(weight, device=self.device).double()])
         if ranks() > 1:
             torch.distributed.all_reduce(sums)
-        self.scaler.unscale_(self.optimizer)
+        for optimizer in self.optimizers:
+            self.scaler.unscale_(optimizer)
         divisor = sums[1] / ranks()  # exchanged gradients are means over the processes
         grads = [weight.grad for weight in self.parameters.values() if weight.grad is not None]
         torch._foreach_div_(grads, float(divisor))
@@ -167,7 +160,8 @@ class Run:
         overflow = self.scaler.is_enabled() and self.scaler.get_scale() > LEAST
         if not (math.isfinite(loss) and (torch.isfinite(norm) or overflow)):
             self._stop(step, examples, loss, float(norm))
-        self.scaler.step(self.optimizer)  # in float16 a step whose gradient overflowed is left out, and the scale is halved
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)  # in float16 a step whose gradient overflowed is left out, and the scale is halved
         self.scaler.update()
         self.since.add(loss, float(norm), rate)
         return loss, float(norm)
@@ -202,7 +196,8 @@ class Run:
     def save(self, done: int) -> None:
         """All that is needed to go on after step number `done`, written by the first process."""
         if rank() == 0:
-            averages = {name: self.optimizer.state.get(weight, {}) for name, weight in self.parameters.items()}
+            kept = {weight: own for optimizer in self.optimizers for weight, own in optimizer.state.items()}
+            averages = {name: kept.get(weight, {}) for name, weight in self.parameters.items()}
             scale = self.scaler.state_dict() if self.scaler.is_enabled() else {}
             state = State(done, self.identity(), self.rows, self.best, dataclasses.asdict(self.since), scale)
             write_state(self.folder, state, self.objective, averages)
@@ -217,8 +212,11 @@ class Run:
             self._tidy()
             return 0
         state, averages = found
-        for name, own in averages.items():
-            self.optimizer.state[self.parameters[name]] = own
+        for optimizer in self.optimizers:
+            moved = {weight for group in optimizer.param_groups for weight in group["params"]}
+            for name, own in averages.items():
+                if self.parameters[name] in moved:
+                    optimizer.state[self.parameters[name]] = own
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(state.scaler)
         self.rows, self.best, self.since = state.rows, state.best, _Since(**state.since)

@@ -42,13 +42,15 @@ from minirag.training.loop import read_log, train
 from minirag.training.pretrain import Denoising, Reading, Writing, inverse_cloze
 from minirag.training.ranks import processes, rank
 from minirag.training.settings import Settings
+from minirag.training.together import ReadingTogether, Together
 from minirag.training.tokenizer import make_tokenizer
 
 QUESTIONS = ("nq", "triviaqa", "webquestions", "curatedtrec")  # the tasks whose answers are a few words
 WORK = Path("runs/checkpoints")
 FINDING = Settings(steps=3_000, rate=2.5e-3, warmup=100, end=0.03, save_every=250)
 DENOISING = Settings(steps=1_500, rate=2.5e-3, warmup=100, end=0.1, save_every=250)
-READING = Settings(steps=9_000, rate=2.5e-3, warmup=100, end=0.03, save_every=500)
+TOGETHER = Settings(steps=3_000, rate=2.5e-3, matrix_rate=5e-3, warmup=100, end=0.5, save_every=500)
+READING = Settings(steps=4_000, rate=1.25e-3, matrix_rate=2.5e-3, warmup=20, end=0.03, save_every=500)
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,12 @@ class Sizes:
     positions: int = 320  # tokens of the longest text
     finding: Settings = FINDING
     denoising: Settings = DENOISING
+    together: Settings = TOGETHER
     reading: Settings = READING
     pairs: int = 64  # questions in a batch of the bi-encoder
     texts: int = 32  # texts in a batch of a BART
+    passages: int = 16  # passages in a batch that is read together, and questions about each
+    questions: int = 8
     seed: int = 0
 
 
@@ -208,9 +213,11 @@ class Minis:
     def reader(self, bart: Bart) -> Bart:
         """The same BART once it has read about worlds that are not true."""
         sizes, contexts = self.sizes, Contexts(self.tokenizer, max_length=self.sizes.positions)
-        rise = sizes.reading.steps // 4
-        draw = Reading(Tellable.of(self.wiki), contexts, sizes.texts, sizes.seed, rise=rise, away=0.1)
-        self._train(Writing(bart), draw, sizes.reading, "reader")
+        tellable = Tellable.of(self.wiki)
+        many = ReadingTogether(tellable, contexts, sizes.passages, sizes.questions, sizes.seed)
+        self._train(Together(bart), many, sizes.together, "reader-together")
+        one = Reading(tellable, contexts, sizes.texts, sizes.seed + 1, away=0.03)  # worlds of its own
+        self._train(Writing(bart), one, sizes.reading, "reader")
         return bart.eval()
 
     def _train(self, objective: nn.Module, draw: Any, settings: Settings, name: str) -> None:
@@ -239,12 +246,13 @@ def make(out: Path, work: Path, device: torch.device) -> None:
     reader = minis.reader(bart)
     if rank() == 0:
         save_bart(out / "reader", copy.deepcopy(reader).bfloat16(), minis.tokenizer)
+        _keep_log(out / "reader", work / "reader-together", sizes.together, "together.json")
         _keep_log(out / "reader", work / "reader", sizes.reading)
 
 
-def _keep_log(folder: Path, run: Path, settings: Settings) -> None:
+def _keep_log(folder: Path, run: Path, settings: Settings, name: str = "training.json") -> None:
     """The settings and the log beside the weights."""
-    write_json(folder / "training.json", {"settings": asdict(settings), "log": read_log(run)})
+    write_json(folder / name, {"settings": asdict(settings), "log": read_log(run)})
 
 
 def main() -> None:

@@ -54,12 +54,12 @@ class Writing(nn.Module):
         targets, real = pad([list(example.target) for example in examples], config.pad_id, 8, config.positions)  # [N, T]
         given = F.pad(targets[:, :-1], (1, 0), value=config.start_id)  # [N, T]: what stands before each target
         states = self.bart.states(self.bart.read(ids.to(device), mask.to(device)), given.to(device))  # [N, T, D]
-        kept, wanted = (x.to(device) for x in _tokens(targets, real))  # [J], [J]
+        kept, wanted = (x.to(device) for x in kept_tokens(targets, real))  # [J], [J]
         logits = self.bart.predict(states.flatten(0, 1)[kept])  # [J, V]
         return F.cross_entropy(logits, wanted, reduction="sum"), int(real.sum())
 
 
-def _tokens(targets: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+def kept_tokens(targets: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
     """Where in `[N, T]` there are tokens to be predicted, and which, made up to a multiple of 64 with some that do not count
     (see `pad`): logits at padding would be computed for nothing."""
     kept = real.flatten().nonzero()[:, 0]  # [J]
@@ -146,7 +146,24 @@ class Denoising:
         return Written((frame[0], *noised, frame[1]), (frame[0], *target, frame[1]), text)
 
 
-class Reading:
+class Worlds:
+    """One world after the other, each for `renewed` steps, the same for the same step."""
+
+    def __init__(self, tellable: Tellable, seed: int, renewed: int) -> None:
+        self.tellable, self.seed, self.renewed = tellable, seed, renewed
+        self._worlds: dict[int, World] = {}  # the one at hand
+
+    def world(self, step: int) -> World:
+        number = step // self.renewed
+        if number not in self._worlds:
+            self._worlds.clear()
+            self._worlds[number] = World(self.tellable, f"{self.seed} world {number}")
+            if not self._worlds[number].examples:
+                raise MiniragError("no question can be asked in a world made of these facts; give a MiniWiki with more of them")
+        return self._worlds[number]
+
+
+class Reading(Worlds):
     """Draws questions over passages of worlds that are not true, a new world every `renewed` steps.
 
     A passage is one that tells the answer, or, for the share `away` of the questions, another one of the same world: then the
@@ -163,13 +180,12 @@ class Reading:
         rise: int = 0,
         away: float = 0.0,
     ) -> None:
-        self.tellable, self.contexts, self.batch, self.seed = tellable, contexts, batch, seed
-        self.renewed, self.rise, self.away = renewed, rise, away
-        self._worlds: dict[int, World] = {}  # the one at hand
+        super().__init__(tellable, seed, renewed)
+        self.contexts, self.batch, self.rise, self.away = contexts, batch, rise, away
 
     def __call__(self, step: int) -> list[Written]:
         chance = chance_of(self.seed, "reading", step)
-        world, drawn = self._world(step // self.renewed), list[tuple[str, str, Passage]]()
+        world, drawn = self.world(step), list[tuple[str, str, Passage]]()
         most = None if step >= self.rise else 1 + 6 * step // self.rise  # sentences on either side of the one that tells it
         while len(drawn) < self.batch:
             example = chance.choice(world.examples)
@@ -186,14 +202,6 @@ class Reading:
             Written(tuple(row[real].tolist()), tuple(target[target != pad_id].tolist()), f"{question} {answer}")
             for row, real, target, question, answer in zip(ids[:, 0], mask[:, 0], targets, questions, answers, strict=True)
         ]
-
-    def _world(self, number: int) -> World:
-        if number not in self._worlds:
-            self._worlds.clear()
-            self._worlds[number] = World(self.tellable, f"{self.seed} world {number}")
-            if not self._worlds[number].examples:
-                raise MiniragError("no question can be asked in a world made of these facts; give a MiniWiki with more of them")
-        return self._worlds[number]
 
 
 def told(world: World, example: Example, most: int | None, chance: random.Random) -> Passage:

@@ -20,12 +20,13 @@ class Settings:
     The rate rises for `warmup` steps to `rate`, then falls so that a step after the last would have `rate · end`: in a line, by
     a power (fairseq's "polynomial": (1 − progress)^`power`), or not at all. `clip` bounds the norm of all gradients together;
     weight decay is for matrices, not for biases and LayerNorms. `best` names the metric whose best weights are kept, `lowest`
-    says that low is good.
+    says that low is good. With a `matrix_rate`, which rises and falls with `rate`, Muon moves the layers' matrices.
     """
 
     steps: int
     rate: float
     warmup: int = 0
+    matrix_rate: float | None = None
     decay: Decay = "linear"
     power: float = 1.0
     end: float = 0.0
@@ -51,6 +52,7 @@ class Settings:
             "warmup", "evaluate_every", "weight_decay", "epsilon", "end", fits=lambda value: value >= 0, what="at least 0"
         )
         self._check("rate", "clip", "power", fits=lambda value: value > 0, what="above 0")
+        self._check("matrix_rate", fits=lambda value: value is None or value > 0, what="above 0, or None")
         self._check("warmup", fits=lambda value: value < self.steps, what=f"below the number of steps, {self.steps}")
         self._check("betas", fits=lambda pair: all(0 <= beta < 1 for beta in pair), what="at least 0 and below 1")
 

@@ -20,7 +20,7 @@ from minirag.files import atomic_path, fingerprint_of
 
 STATE, BEST = "state.safetensors", "best.safetensors"
 Row = dict[str, int | float]  # of the log: the step is a whole number
-AVERAGES = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of every weight
+AVERAGES = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")  # what AdamW keeps of every weight; the last is Muon's
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,15 @@ class World:
         asked += clues.trivia(domains, links, EVERYTHING)
         return [example for example in asked if example.text not in held.texts and held.facts.isdisjoint(example.facts)]
 
+    @cached_property
+    def told_in(self) -> dict[str, list[Example]]:
+        """By a passage's id: the questions that it answers."""
+        found: dict[str, list[Example]] = {}
+        for example in self.examples:
+            for id in dict.fromkeys(id for place in self.places(example) for id in place.passages):
+                found.setdefault(id, []).append(example)
+        return found
+
     def places(self, example: Example) -> list[Place]:
         """Where a fact of the example is told."""
         return [place for fact in example.told for place in self.wiki.told[fact_id(fact)]]
