@@ -248,4 +248,9 @@ def test_the_runs_are_told_apart_by_their_folders(tmp_path, few: MiniWiki, monke
     minis = Minis(few, SMALL, tmp_path, progress=False)
     minis.bi_encoder()
     minis.reader(minis.bart())
-    assert made == [("bi-encoder", SMALL.finding), ("bart", SMALL.denoising), ("reader", SMALL.reading)]
+    assert made == [
+        ("bi-encoder", SMALL.finding),
+        ("bart", SMALL.denoising),
+        ("reader-together", SMALL.together),
+        ("reader", SMALL.reading),
+    ]
