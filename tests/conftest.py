@@ -1,6 +1,7 @@
 """What every test shares: seeds, the real data where it lies beside the checkout, and enforced tensor shapes."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from jaxtyping import install_import_hook
 install_import_hook("minirag", "beartype.beartype")
 if TYPE_CHECKING:
     from minirag.corpus.miniwiki import MiniWiki
+    from minirag.corpus.miniwiki.worlds import Tellable
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -38,3 +40,28 @@ def wiki() -> "MiniWiki":
     from minirag.corpus.miniwiki import MiniWiki
 
     return MiniWiki.load()
+
+
+@pytest.fixture(scope="session")
+def lands(tmp_path_factory: pytest.TempPathFactory) -> "MiniWiki":
+    """Twenty-four lands: enough facts to make worlds of, few enough to look at."""
+    from miniwiki_case import many_lands
+
+    return many_lands(tmp_path_factory.mktemp("lands"))
+
+
+@pytest.fixture(scope="session")
+def tellable(lands: "MiniWiki") -> "Tellable":
+    """What training may know of these lands."""
+    from minirag.corpus.miniwiki.worlds import Tellable
+
+    return Tellable.of(lands)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums are the same to the last bit only with as many threads; this many have the processes that a test starts."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

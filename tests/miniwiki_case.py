@@ -73,3 +73,17 @@ def write(folder: Path, facts: str = FACTS, phrasings: str = PHRASINGS, name: st
 def load(folder: Path, **changed: str) -> MiniWiki:
     """The small wiki, or one with other tables."""
     return MiniWiki.load(write(folder, **changed))
+
+
+NAMES = "Abar Bolum Cadir Dovan Elgath Foris Gundar Hesper Iskal Jorun Kalmor Lurin Medar Norvik Oslan Pelor Quenda Rovik"
+CAPITALS = "Anst Brux Clom Drim Ewl Frop Glif Hurt Irx Jank Kirb Lopt Mulf Nisk Orth Pryl Quib Rast"
+LANGUAGES = ("Tirish", "Ulvian", "Wendic", "Xantic")
+
+
+def many_lands(folder: Path) -> MiniWiki:
+    """The small wiki's lands among eighteen more, so that enough is left for training."""
+    rows = []
+    for i, (name, capital) in enumerate(zip(NAMES.split(), CAPITALS.split(), strict=True)):
+        spoken = LANGUAGES[i % 4] + (f";{LANGUAGES[(i + 1) % 4]}" if i % 3 == 0 else "")
+        rows.append(f"{name},,it,,{capital}|Old {capital},{spoken},{1000 + 13 * i},{5000 + 77 * i}")
+    return load(folder, facts=FACTS + "\n".join(rows) + "\n")

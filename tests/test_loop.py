@@ -381,6 +381,7 @@ for point in sys.argv[2:]:
 """
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_killed_anywhere_it_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     make, draw, settings = CASES["a network"]
     whole = make(0)

@@ -13,7 +13,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from rag_cases import random_bart
-from test_worlds import many_lands
 from torch.nn import functional as F
 from torch.testing import assert_close
 
@@ -47,16 +46,6 @@ def tokenizer_of(texts: Sequence[str], size: int = 400) -> Any:
     from minirag.training.tokenizer import make_tokenizer
 
     return make_tokenizer(list(texts), size)
-
-
-@pytest.fixture(scope="module")
-def lands(tmp_path_factory: pytest.TempPathFactory) -> MiniWiki:
-    return many_lands(tmp_path_factory.mktemp("lands"))
-
-
-@pytest.fixture(scope="module")
-def tellable(lands: MiniWiki) -> Tellable:
-    return Tellable.of(lands)
 
 
 @pytest.fixture(scope="module")

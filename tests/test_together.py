@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rag_cases import random_bart
-from test_worlds import many_lands
 from torch.nn import functional as F
 from torch.testing import assert_close
 
@@ -23,16 +22,6 @@ from minirag.tasks.metrics import has_answer
 from minirag.training.pretrain import Writing, Written
 from minirag.training.together import Quiz, ReadingTogether, Together
 from minirag.training.tokenizer import make_tokenizer
-
-
-@pytest.fixture(scope="module")
-def lands(tmp_path_factory: pytest.TempPathFactory) -> MiniWiki:
-    return many_lands(tmp_path_factory.mktemp("lands"))
-
-
-@pytest.fixture(scope="module")
-def tellable(lands: MiniWiki) -> Tellable:
-    return Tellable.of(lands)
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +133,10 @@ def test_a_long_passage_is_cut_for_the_longest_question(contexts: Contexts) -> N
     assert len(head) + max(map(len, tails)) == 40
     with pytest.raises(MiniragError, match="leaves no room"):
         short.parts(Passage("1", "Ys", "Ys."), ["Where? " * 60])
+
+
+def test_worlds_whose_passages_answer_too_little_are_told(tellable: Tellable, contexts: Contexts) -> None:
+    draw = ReadingTogether(tellable, contexts, batch=2, questions=3)
+    draw.world(0).told_in.clear()
+    with pytest.raises(MiniragError, match="no passage of these worlds answers 3 questions"):
+        draw(0)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from miniwiki_case import FACTS, load
+from miniwiki_case import load, many_lands
 
 from minirag.corpus.miniwiki import Domain, MiniWiki, Value, facts_of, load_domains
 from minirag.corpus.miniwiki.examples import Example, spellings
@@ -17,29 +17,6 @@ from minirag.corpus.miniwiki.phrasings import Phrasings
 from minirag.corpus.miniwiki.splits import fact_key
 from minirag.corpus.miniwiki.worlds import EVERYTHING, Tellable, World, _exchanged, _reordered
 from minirag.tasks.metrics import has_answer
-
-NAMES = "Abar Bolum Cadir Dovan Elgath Foris Gundar Hesper Iskal Jorun Kalmor Lurin Medar Norvik Oslan Pelor Quenda Rovik"
-CAPITALS = "Anst Brux Clom Drim Ewl Frop Glif Hurt Irx Jank Kirb Lopt Mulf Nisk Orth Pryl Quib Rast"
-LANGUAGES = ("Tirish", "Ulvian", "Wendic", "Xantic")
-
-
-def many_lands(folder: Path) -> MiniWiki:
-    """The small wiki's lands among eighteen more, so that enough is left for training."""
-    rows = []
-    for i, (name, capital) in enumerate(zip(NAMES.split(), CAPITALS.split(), strict=True)):
-        spoken = LANGUAGES[i % 4] + (f";{LANGUAGES[(i + 1) % 4]}" if i % 3 == 0 else "")
-        rows.append(f"{name},,it,,{capital}|Old {capital},{spoken},{1000 + 13 * i},{5000 + 77 * i}")
-    return load(folder, facts=FACTS + "\n".join(rows) + "\n")
-
-
-@pytest.fixture(scope="module")
-def lands(tmp_path_factory: pytest.TempPathFactory) -> MiniWiki:
-    return many_lands(tmp_path_factory.mktemp("lands"))
-
-
-@pytest.fixture(scope="module")
-def tellable(lands: MiniWiki) -> Tellable:
-    return Tellable.of(lands)
 
 
 @pytest.fixture(scope="module")

@@ -48,15 +48,10 @@ class Contexts:
         """
         k = max(map(len, passages))
         heads = iter(self._tokens([self._head(passage) for own in passages for passage in own]))
-        tails = self._tokens([self.doc_sep + " ".join(question.split()) for question in questions])
+        tails = self._tails(questions)
         rows = []
         for question, own, tail in zip(questions, passages, tails, strict=True):
-            room = self.max_length - len(self._before) - len(self._after) - len(tail)
-            if room < 1:
-                raise MiniragError(
-                    f"the question '{question[:40]}…' has {len(tail)} tokens and leaves no room for a passage within "
-                    f"{self.max_length}; shorten it"
-                )
+            room = self._room(question, tail)
             own_heads = [next(heads)[:room] for _ in own] + [[]] * (k - len(own))
             rows += [[*self._before, *head, *tail, *self._after] for head in own_heads]
         ids, mask = pad(rows, self.tokenizer.pad_token_id)  # [B·K, S]
@@ -65,10 +60,8 @@ class Contexts:
     def parts(self, passage: Passage, questions: Sequence[str]) -> tuple[list[int], list[list[int]]]:
         """What the contexts of one passage with several questions begin with, and how each of them ends: as in `of`, but that
         the passage is cut for the longest question, and so for all at the same place."""
-        tails = self._tokens([self.doc_sep + " ".join(question.split()) for question in questions])
-        room = self.max_length - len(self._before) - len(self._after) - max(map(len, tails))
-        if room < 1:
-            raise MiniragError(f"a question leaves no room for a passage within {self.max_length} tokens; shorten it")
+        tails = self._tails(questions)
+        room = min(map(self._room, questions, tails))
         head = self._tokens([self._head(passage)])[0][:room]
         return [*self._before, *head], [[*tail, *self._after] for tail in tails]
 
@@ -84,6 +77,19 @@ class Contexts:
     def pieces(self, tokens: Sequence[int]) -> list[str]:
         """Each generated token by itself, as text."""
         return [str(self.tokenizer.decode([token])) for token in tokens]
+
+    def _tails(self, questions: Sequence[str]) -> list[list[int]]:
+        return self._tokens([self.doc_sep + " ".join(question.split()) for question in questions])
+
+    def _room(self, question: str, tail: Sequence[int]) -> int:
+        """How many tokens of a passage may stand before the question."""
+        room = self.max_length - len(self._before) - len(self._after) - len(tail)
+        if room < 1:
+            raise MiniragError(
+                f"the question '{question[:40]}…' has {len(tail)} tokens and leaves no room for a passage within "
+                f"{self.max_length}; shorten it"
+            )
+        return room
 
     def _head(self, passage: Passage) -> str:
         title = passage.title.removeprefix('"').removesuffix('"')

@@ -1,11 +1,11 @@
 """The training loop, one for everything that is trained here: draw a batch, go down the gradient, evaluate, keep the state.
 
 Three rules make it short. *Whatever a step needs is a function of its number*: its examples (`draw`), its learning rate, the
-seed of its dropout. So a checkpoint holds the weights, the optimiser's two averages and the number of the next step, and a
-run that was killed goes on from there to the same bits. *An objective returns a sum and what it is divided by* (examples, or
-tokens), and the division comes last; so examples that do not look at each other give the same gradient whether their batch is
-computed at once, in pieces one after the other (`accumulate`), or by several processes (`torchrun`). *Nothing is learnt from
-a loss that is no number*: the run stops and its batch is on disk.
+seed of its dropout. So a checkpoint holds the weights, the optimiser's averages and the number of the next step, and a run that
+was killed goes on from there to the same bits (with as many threads as before: they add in another order). *An objective
+returns a sum and what it is divided by* (examples, or tokens), and the division comes last; so examples that do not look at
+each other give the same gradient whether their batch is computed at once, in pieces one after the other (`accumulate`), or by
+several processes (`torchrun`). *Nothing is learnt from a loss that is no number*: the run stops and its batch is on disk.
 
 The optimiser is AdamW (Loshchilov and Hutter 2019), as for BERT, BART, DPR and RAG; the mini checkpoints' reader also takes
 Muon (see `optimizers.py`).

@@ -1,8 +1,7 @@
 """What moves the weights: AdamW, and for the matrices within layers, where the settings ask for it, Muon.
 
 AdamW scales each weight's step by itself. Muon (Jordan et al. 2024) takes a matrix as one thing: its step is the gradient's
-momentum with all singular values made nearly equal, so that no direction is learnt much later than others. Small networks that
-have to learn how to find something, and not only how often it is said, got there in a fraction of the steps.
+momentum with all singular values made nearly equal, so that no direction is learnt much later than others.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from minirag.training.settings import Settings
@@ -27,11 +26,9 @@ def optimizers(objective: nn.Module, settings: Settings) -> list[Optimizer]:
     ['AdamW', 'Muon']
     """
     learning = [weight for weight in objective.parameters() if weight.requires_grad]
-    matrices: list[Tensor] = []
-    if settings.matrix_rate is not None:
-        weights = {part.weight for part in objective.modules() if isinstance(part, nn.Linear)}
-        matrices = [weight for weight in learning if weight in weights]
-    rest = [weight for weight in learning if not any(weight is matrix for matrix in matrices)]
+    linear = {part.weight for part in objective.modules() if isinstance(part, nn.Linear)}
+    matrices = [weight for weight in learning if settings.matrix_rate is not None and weight in linear]
+    rest = [weight for weight in learning if settings.matrix_rate is None or weight not in linear]
     made: list[Optimizer] = []
     if rest:
         groups = [

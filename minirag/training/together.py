@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from minirag.corpus.miniwiki.worlds import Tellable
 from minirag.corpus.passages import Passage
+from minirag.errors import MiniragError
 from minirag.models.bart import Bart
 from minirag.rag.contexts import Contexts
 from minirag.retrieval.biencoder import pad
@@ -89,6 +90,8 @@ class ReadingTogether(Worlds):
     def __call__(self, step: int) -> list[Quiz]:
         chance, world = chance_of(self.seed, "reading together", step), self.world(step)
         able = [id for id, some in world.told_in.items() if len(some) >= FEWEST]
+        if not able:
+            raise MiniragError(f"no passage of these worlds answers {FEWEST} questions; give a MiniWiki with more facts")
         drawn: list[tuple[Passage, list[tuple[str, str]]]] = []
         while len(drawn) < self.batch:
             id = chance.choice(able)
