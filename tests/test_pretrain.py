@@ -16,28 +16,14 @@ from rag_cases import random_bart
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from minirag.corpus.miniwiki import MiniWiki, facts_of
-from minirag.corpus.miniwiki.examples import Example
+from minirag.corpus.miniwiki import MiniWiki
 from minirag.corpus.miniwiki.prose import sentences
-from minirag.corpus.miniwiki.splits import fact_key
-from minirag.corpus.miniwiki.worlds import Tellable, World
 from minirag.corpus.passages import Passage
 from minirag.errors import MiniragError
 from minirag.rag.contexts import Contexts
 from minirag.rag.model import RagModel
-from minirag.tasks.metrics import has_answer
 from minirag.training import pretrain
-from minirag.training.pretrain import (
-    Denoising,
-    Reading,
-    Writing,
-    Written,
-    earliest,
-    infilled,
-    inverse_cloze,
-    permuted,
-    told,
-)
+from minirag.training.pretrain import Denoising, Writing, Written, infilled, inverse_cloze, permuted
 
 MASK = -1
 
@@ -230,176 +216,6 @@ def test_a_denoising_step_is_the_same_whatever_was_drawn_before(lands: MiniWiki,
     assert Denoising(lands.passages, tokenizer, batch=4, seed=1)(0) != straight[0]
 
 
-# Reading
-
-
-class Watched:
-    """The examples of which passages are told, as they are drawn, with what was told."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.examples: list[Example] = []
-        self.worlds: list[World] = []
-        self.passages: list[Passage] = []
-        monkeypatch.setattr(pretrain, "told", self.told)
-
-    def told(self, world: World, example: Example, most: int | None, chance: random.Random) -> Passage:
-        self.examples.append(example)
-        self.worlds.append(world)
-        self.passages.append(told(world, example, most, chance))
-        return self.passages[-1]
-
-
-def parts(example: Written, tokenizer: Any) -> tuple[str, str, str]:
-    """Passage, question and answer in words."""
-    passage, question = plain(example.source, tokenizer).split(" // ")
-    return passage, question, plain(example.target, tokenizer)
-
-
-@pytest.mark.parametrize("rise", [0, 20])
-def test_the_answer_stands_in_the_passage_as_it_is_written_there(tellable: Tellable, tokenizer: Any, rise: int) -> None:
-    draw = Reading(tellable, Contexts(tokenizer, 1_000), batch=16, renewed=3, rise=rise)
-    for step in range(9):
-        examples = draw(step)
-        assert len(examples) == 16
-        for example in examples:
-            passage, question, answer = parts(example, tokenizer)
-            assert earliest([answer], passage.partition(" / ")[2]) == answer
-            assert example.text == f"{question} {answer}"
-            assert question.endswith("?")
-            assert tokenizer.pad_token_id not in example.source + example.target
-
-
-def test_questions_are_those_of_the_world_over_its_own_passages(
-    tellable: Tellable, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    watched = Watched(monkeypatch)
-    draw = Reading(tellable, Contexts(tokenizer, 1_000), batch=16, seed=3, renewed=4)
-    drawn = [example for step in range(8) for example in draw(step)]
-    first, second = dict.fromkeys(watched.worlds)
-    assert first.wiki.passages == World(tellable, "3 world 0").wiki.passages
-    assert second.wiki.passages == World(tellable, "3 world 1").wiki.passages
-    known = [(example.text, z) for example, z in zip(watched.examples, watched.passages, strict=True)]
-    assert len(known) < 1.1 * len(drawn)  # next to none has to be drawn again
-    for example in drawn:
-        passage, question, _ = parts(example, tokenizer)
-        assert any(text == question and passage == f"{z.title} / {z.text}" for text, z in known)
-    for world, z, example in zip(watched.worlds, watched.passages, watched.examples, strict=True):
-        assert z in world.wiki.passages
-        assert example in world.examples
-        assert z.id in {id for place in world.places(example) for id in place.passages}
-
-
-def test_no_held_out_question_or_fact_is_read(
-    lands: MiniWiki, tellable: Tellable, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    watched = Watched(monkeypatch)
-    draw = Reading(tellable, Contexts(tokenizer, 1_000), batch=64, renewed=1)
-    questions = {parts(example, tokenizer)[1] for step in range(8) for example in draw(step)}
-    held = [example for made in lands.examples.values() for example in made if example.split != "train"]
-    assert len(held) > 20
-    assert questions.isdisjoint(example.text for example in held)
-    asked = {fact_key(fact, lands.links) for example in watched.examples for fact in example.told}
-    assert len(asked) > 100
-    assert asked.isdisjoint(key for example in held for key in example.facts)
-    assert not {name for key in asked for name in key} & lands.splits.kept_apart.keys()
-
-
-def test_answers_are_mostly_not_the_true_ones(
-    lands: MiniWiki, tellable: Tellable, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    watched = Watched(monkeypatch)
-    draw = Reading(tellable, Contexts(tokenizer, 1_000), batch=64, renewed=1)
-    for step in range(8):
-        draw(step)
-    true = {fact_key(fact, lands.links) for fact in facts_of(lands.domains)}
-    same = [all(fact_key(fact, lands.links) in true for fact in example.told) for example in watched.examples]
-    assert sum(same) < 0.2 * len(same)
-
-
-def test_a_reading_step_is_the_same_in_any_order_and_across_worlds(tellable: Tellable, tokenizer: Any) -> None:
-    contexts, settings = Contexts(tokenizer, 1_000), {"batch": 3, "renewed": 2, "rise": 4, "away": 0.3}
-    straight = [Reading(tellable, contexts, **settings)(step) for step in range(6)]
-    draw = Reading(tellable, contexts, **settings)
-    order = (5, 0, 2, 1, 4, 3, 5, 0)
-    assert [draw(step) for step in order] == [straight[step] for step in order]
-    assert len({str(each) for each in straight}) == 6
-    assert Reading(tellable, contexts, **settings, seed=1)(0) != straight[0]
-
-
-@pytest.mark.parametrize(("away", "low", "high"), [(0.0, 1.0, 1.0), (0.5, 0.35, 0.75), (1.0, 0.0, 0.3)])
-def test_the_share_of_questions_over_other_passages(
-    tellable: Tellable, tokenizer: Any, away: float, low: float, high: float
-) -> None:
-    draw = Reading(tellable, Contexts(tokenizer, 1_000), batch=64, away=away)
-    known = {f"{z.title} / {z.text}" for z in World(tellable, "0 world 0").wiki.passages}
-    holding = []
-    for step in range(4):
-        for example in draw(step):
-            passage, _, answer = parts(example, tokenizer)
-            assert passage in known
-            holding.append(has_answer(passage.partition(" / ")[2], [answer]))
-    assert low <= sum(holding) / len(holding) <= high  # another passage may hold it by chance
-
-
-def test_passages_grow_in_the_first_steps(tellable: Tellable, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    watched = Watched(monkeypatch)
-    draw = Reading(tellable, Contexts(tokenizer, 1_000), batch=64, rise=12)
-
-    def longest(step: int) -> int:
-        watched.passages.clear()
-        draw(step)
-        return max(len(sentences(z.text)) for z in watched.passages)
-
-    assert longest(0) == 3  # the one that tells it, and one on either side
-    assert 3 < longest(4) <= 7
-    assert longest(11) > 7
-    watched.passages.clear()
-    draw(12)
-    assert set(watched.passages) <= set(watched.worlds[-1].wiki.passages)
-
-
-def test_what_is_told_is_a_run_of_sentences_around_the_one_that_tells_it(tellable: Tellable) -> None:
-    world, chance = World(tellable, "0"), random.Random(0)
-    sizes = Counter[int]()
-    for example in world.examples:
-        lines = {sentence.text for place in world.places(example) for sentence in [place.page.sentences[place.sentence]]}
-        assert told(world, example, 0, chance).text in lines
-        some = told(world, example, 2, chance)
-        (page,) = [page for page in world.wiki.pages if page.id == some.id]
-        assert page.title == some.title
-        texts = [sentence.text for sentence in page.sentences]
-        runs = {
-            " ".join(texts[i:j]): j - i
-            for i in range(len(texts))
-            for j in range(i + 1, len(texts) + 1)
-            if lines & set(texts[i:j])
-        }
-        sizes[runs[some.text]] += 1
-    assert set(sizes) == {1, 2, 3, 4, 5}
-
-
-# The earliest answer
-
-
-@pytest.mark.parametrize(
-    ("answers", "text", "expected"),
-    [
-        (["Haydn", "Orff"], "First Orff, then Haydn.", "Orff"),
-        (["Orff", "Carl Orff"], "By Carl Orff.", "Carl Orff"),
-        (["Carl", "Carl Orff"], "By Carl Orff.", "Carl Orff"),  # of two that begin together the longer
-        (["carl orff"], "By Carl ORFF.", "Carl ORFF"),  # as the text writes it
-        (["Or", "Orff's"], "By Orff alone.", None),  # whole words only
-        (["C++"], "Written in C++, not C.", "C++"),
-        (["3.5"], "It is 345 m or 3.5 km.", "3.5"),  # no pattern
-        ([], "Nothing.", None),
-        (["x"], "", None),
-    ],
-)
-def test_the_earliest_answer_by_hand(answers: list[str], text: str, expected: str | None) -> None:
-    assert earliest(answers, text) == expected
-    assert earliest(answers[::-1], text) == expected
-
-
 # Inverse cloze
 
 
@@ -486,9 +302,6 @@ def test_the_loss_learns_every_weight(tokenizer: Any, lands: MiniWiki) -> None:
     assert silent == []
 
 
-def test_nothing_to_learn_from_is_said(tokenizer: Any, tellable: Tellable) -> None:
+def test_no_passage_to_restore_is_said(tokenizer: Any) -> None:
     with pytest.raises(MiniragError, match="no passage to restore"):
         Denoising([], tokenizer, 4)
-    empty = Tellable([], tellable.facts, tellable.texts)
-    with pytest.raises(MiniragError, match="no question can be asked in a world"):
-        Reading(empty, Contexts(tokenizer), 4)(0)

@@ -33,8 +33,8 @@ from minirag.retrieval.pretrained import has_minilm, mini_biencoder, minilm
 from minirag.retrieval.retriever import Retriever
 from minirag.tasks.metrics import exact_match, wilson_interval
 from minirag.tasks.openqa import Question
-from minirag.training.minis import QUESTIONS
-from minirag.training.pretrain import earliest
+from minirag.training.finding import QUESTIONS
+from minirag.training.reading import earliest
 
 KS = (1, 5, 20)
 DISTRACTORS = 4

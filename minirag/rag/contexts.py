@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from minirag.corpus.passages import Passage
+from minirag.corpus.words import pattern
 from minirag.errors import MiniragError
 from minirag.retrieval.biencoder import pad
 
@@ -64,6 +65,16 @@ class Contexts:
         room = min(map(self._room, questions, tails))
         head = self._tokens([self._head(passage)])[0][:room]
         return [*self._before, *head], [[*tail, *self._after] for tail in tails]
+
+    def begins(self, passage: Passage, answers: Sequence[str]) -> list[int]:
+        """At which token of the passage's `parts` each answer first stands in its text, −1 where it does not.
+
+        Tokens never reach across a blank, so there are as many before the answer as the text before it has by itself.
+        """
+        head = self._head(passage)
+        found = [pattern(answer).search(head, len(head) - len(" ".join(passage.text.split()))) for answer in answers]
+        before = self._tokens([head[: match.start()].rstrip() if match else "" for match in found])
+        return [len(self._before) + len(ids) if match else -1 for ids, match in zip(before, found, strict=True)]
 
     def targets(self, answers: Sequence[str], max_length: int = 128) -> Int64[Tensor, "B T"]:
         """Answers as the generator writes them, `<s> y </s>`, padded. The start token before them is the model's affair."""

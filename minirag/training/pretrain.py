@@ -1,9 +1,8 @@
 """What the networks learn before any question of a task is asked.
 
 *Denoising*, BART's objective (Lewis, M. et al. 2019 §2.2): a text with spans missing and its sentences in another order is to
-be written as it was. That is where copying is learnt, and, over an encyclopedia, what it says. *Reading*: questions over
-passages in worlds where every fact is another one (`worlds.py`), so that memory is of no use. *Inverse cloze* (Lee et al.
-2019): a sentence is the question, and the passage it was taken from is to be found.
+be written as it was. That is where copying is learnt, and, over an encyclopedia, what it says. *Inverse cloze* (Lee et al.
+2019): a sentence is the question, and the passage it was taken from is to be found. (*Reading* has a file of its own.)
 """
 
 from __future__ import annotations
@@ -17,15 +16,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minirag.corpus.miniwiki.examples import Example
-from minirag.corpus.miniwiki.graph import Place
 from minirag.corpus.miniwiki.prose import sentences
-from minirag.corpus.miniwiki.worlds import Tellable, World
 from minirag.corpus.passages import Passage
-from minirag.corpus.words import pattern
 from minirag.errors import MiniragError
 from minirag.models.bart import Bart
-from minirag.rag.contexts import Contexts
 from minirag.retrieval.biencoder import pad
 from minirag.training.dpr import Pair
 from minirag.training.draws import chance_of
@@ -41,7 +35,7 @@ class Written:
 
 
 class Writing(nn.Module):
-    """The objective of denoising and of reading: −log p(target | source), for each token."""
+    """The objective of denoising: −log p(target | source), for each token."""
 
     def __init__(self, bart: Bart) -> None:
         super().__init__()
@@ -144,84 +138,6 @@ class Denoising:
         noised = infilled(source, self.tokenizer.mask_token_id, chance, self.share)
         frame = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
         return Written((frame[0], *noised, frame[1]), (frame[0], *target, frame[1]), text)
-
-
-class Worlds:
-    """One world after the other, each for `renewed` steps, the same for the same step."""
-
-    def __init__(self, tellable: Tellable, seed: int, renewed: int) -> None:
-        self.tellable, self.seed, self.renewed = tellable, seed, renewed
-        self._worlds: dict[int, World] = {}  # the one at hand
-
-    def world(self, step: int) -> World:
-        number = step // self.renewed
-        if number not in self._worlds:
-            self._worlds.clear()
-            self._worlds[number] = World(self.tellable, f"{self.seed} world {number}")
-            if not self._worlds[number].examples:
-                raise MiniragError("no question can be asked in a world made of these facts; give a MiniWiki with more of them")
-        return self._worlds[number]
-
-
-class Reading(Worlds):
-    """Draws questions over passages of worlds that are not true, a new world every `renewed` steps.
-
-    A passage is one that tells the answer, or, for the share `away` of the questions, another one of the same world: then the
-    answer cannot be known, and the reader learns to spread its guess. In the first `rise` steps it is cut to a few sentences.
-    """
-
-    def __init__(
-        self,
-        tellable: Tellable,
-        contexts: Contexts,
-        batch: int,
-        seed: int = 0,
-        renewed: int = 400,
-        rise: int = 0,
-        away: float = 0.0,
-    ) -> None:
-        super().__init__(tellable, seed, renewed)
-        self.contexts, self.batch, self.rise, self.away = contexts, batch, rise, away
-
-    def __call__(self, step: int) -> list[Written]:
-        chance = chance_of(self.seed, "reading", step)
-        world, drawn = self.world(step), list[tuple[str, str, Passage]]()
-        most = None if step >= self.rise else 1 + 6 * step // self.rise  # sentences on either side of the one that tells it
-        while len(drawn) < self.batch:
-            example = chance.choice(world.examples)
-            passage = told(world, example, most, chance)
-            answer = earliest(example.answers, passage.text)
-            if answer is not None:
-                elsewhere = chance.random() < self.away
-                drawn.append((example.text, answer, chance.choice(world.wiki.passages) if elsewhere else passage))
-        questions, answers, passages = zip(*drawn, strict=True)
-        ids, mask = self.contexts.of(questions, [[passage] for passage in passages])  # [B, 1, S]
-        targets = self.contexts.targets(answers)  # [B, T]
-        pad_id = self.contexts.tokenizer.pad_token_id
-        return [
-            Written(tuple(row[real].tolist()), tuple(target[target != pad_id].tolist()), f"{question} {answer}")
-            for row, real, target, question, answer in zip(ids[:, 0], mask[:, 0], targets, questions, answers, strict=True)
-        ]
-
-
-def told(world: World, example: Example, most: int | None, chance: random.Random) -> Passage:
-    """A passage that tells a fact of the example: a whole one, or the sentence that tells it with `most` on either side."""
-    place: Place = chance.choice(world.places(example))
-    if most is None:
-        return world.wiki.passages[int(chance.choice(place.passages)) - 1]
-    first, last = (place.sentence + side * chance.randrange(most + 1) for side in (-1, 1))
-    text = " ".join(sentence.text for sentence in place.page.sentences[max(first, 0) : last + 1])
-    return Passage(place.page.id, place.page.title, text)
-
-
-def earliest(answers: Sequence[str], text: str) -> str | None:
-    """Of the answers that stand in a text the one that stands first, the longest of them; as the text writes it.
-
-    >>> earliest(["Orff", "Carl Orff", "Haydn"], "Born in Munich: Carl Orff.")
-    'Carl Orff'
-    """
-    found = [match for answer in answers if (match := pattern(answer).search(text))]
-    return min(found, key=lambda match: (match.start(), -len(match[0])))[0] if found else None
 
 
 def inverse_cloze(passage: Passage, chance: random.Random, kept: float = 0.1) -> Pair:

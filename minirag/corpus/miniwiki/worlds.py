@@ -18,6 +18,7 @@ from minirag.corpus.miniwiki.graph import Place, fact_id
 from minirag.corpus.miniwiki.phrasings import Phrasings, Relation
 from minirag.corpus.miniwiki.splits import FactKey, fact_key
 from minirag.corpus.miniwiki.wiki import MiniWiki
+from minirag.errors import MiniragError
 
 T = TypeVar("T")
 
@@ -68,6 +69,23 @@ class World:
     def places(self, example: Example) -> list[Place]:
         """Where a fact of the example is told."""
         return [place for fact in example.told for place in self.wiki.told[fact_id(fact)]]
+
+
+class Worlds:
+    """One world after the other, each for `renewed` steps, the same for the same step."""
+
+    def __init__(self, tellable: Tellable, seed: int, renewed: int) -> None:
+        self.tellable, self.seed, self.renewed = tellable, seed, renewed
+        self._worlds: dict[int, World] = {}  # the one at hand
+
+    def world(self, step: int) -> World:
+        number = step // self.renewed
+        if number not in self._worlds:
+            self._worlds.clear()
+            self._worlds[number] = World(self.tellable, f"{self.seed} world {number}")
+            if not self._worlds[number].examples:
+                raise MiniragError("no question can be asked in a world made of these facts; give a MiniWiki with more of them")
+        return self._worlds[number]
 
 
 class _Everything:
