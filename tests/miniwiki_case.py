@@ -31,6 +31,8 @@ inverse = ["{value} is the capital of {entity}.", "{value} is the seat of govern
 questions = ["What is the capital of {entity}?", "Which city rules {entity}?", "From where is {entity} ruled?",
   "What is the seat of the rulers of {entity}?", "Where do the rulers of {entity} sit?"]
 inverse_questions = ["Which country has {value} as its capital?", "Of what is {value} the capital?", "What does {value} rule?"]
+more_questions = ["{entity} is ruled from where?", "Do you know the capital of {entity}?"]
+more_inverse_questions = ["{value} is whose capital?"]
 [relations.language]
 label = "language"
 value = "language"

@@ -14,6 +14,7 @@ from minirag.corpus.passages import Passage
 from minirag.errors import MiniragError
 from minirag.evaluation.minis import answers, distractors, question_sets, reading, retrieval, telling
 from minirag.files import read_json
+from minirag.models.bart import Bart, BartConfig
 from minirag.models.bart_checkpoints import load_bart
 from minirag.models.bert import Bert, BertConfig
 from minirag.models.weights import check_seal
@@ -112,7 +113,9 @@ def test_training_twice_gives_the_same_bi_encoder_and_a_finished_run_is_left_as_
 def test_a_bart_learns_to_restore_text_and_then_to_answer(few: MiniWiki, tmp_path) -> None:
     torch.set_num_threads(1)
     minis = Minis(few, SMALL, tmp_path, progress=False)
-    bart = minis.bart()
+    torch.manual_seed(0)
+    bert = Bert(BertConfig(len(minis.tokenizer), 32, 0, 2, 64, SMALL.positions))
+    bart = minis.bart(BiEncoder(bert, bert, minis.tokenizer))
     before = {name: tensor.clone() for name, tensor in bart.state_dict().items()}
     assert minis.reader(bart) is bart  # it goes on with the same network
     assert any(not torch.equal(tensor, before[name]) for name, tensor in bart.state_dict().items())
@@ -224,8 +227,6 @@ def test_a_bert_that_has_grown_computes_what_it_did_and_its_layers_can_learn(lay
 
 
 def test_a_narrow_bart_starts_with_wider_weights_and_positions_on_circles() -> None:
-    from minirag.models.bart import Bart, BartConfig
-
     torch.manual_seed(0)
     bart = Bart(BartConfig(30, 16, 1, 1, 2, 2, 32, 32, positions=12))
     torch.manual_seed(0)
@@ -235,6 +236,17 @@ def test_a_narrow_bart_starts_with_wider_weights_and_positions_on_circles() -> N
     assert_close(table.norm(dim=1), torch.full((14,), 0.11 * 8**0.5))
     turns = [(table[i] @ table[i + 1]).item() for i in range(13)]
     assert max(turns) - min(turns) < 1e-5  # the next position is as far everywhere
+
+
+def test_a_bart_starts_with_the_words_of_another_network_in_fewer_dimensions() -> None:
+    torch.manual_seed(0)
+    plane = torch.randn(30, 2) @ torch.randn(2, 40) + 5  # vectors that differ in two directions of 40
+    bart = started(Bart(BartConfig(30, 16, 1, 1, 2, 2, 32, 32, positions=12)), plane)
+    words = bart.words.weight.detach()
+    assert_close(words.std(), torch.tensor(0.08), rtol=0.1, atol=0)
+    before, after = torch.cdist(plane, plane), torch.cdist(words, words)
+    assert_close(after / after.max(), before / before.max(), rtol=1e-3, atol=1e-3)  # distances are kept, but for the scale
+    assert words.std(0).min() > 0.1 * words.std(0).max()  # turned: no dimension is empty
 
 
 def test_what_ships_is_whole_small_and_says_how_it_was_made() -> None:
@@ -317,8 +329,7 @@ def test_the_runs_are_told_apart_by_their_folders(tmp_path, few: MiniWiki, monke
     made = []
     monkeypatch.setattr(training, "train", lambda objective, draw, settings, folder, **_: made.append((folder.name, settings)))
     minis = Minis(few, SMALL, tmp_path, progress=False)
-    minis.bi_encoder()
-    minis.reader(minis.bart())
+    minis.reader(minis.bart(minis.bi_encoder()))
     assert made == [
         ("bi-encoder-words", SMALL.words),
         ("bi-encoder", SMALL.finding),

@@ -138,9 +138,9 @@ def texts(contexts: Contexts, questions: list[str], passages: list[list[Passage]
 def test_contexts_as_they_read(tokenizer: Any) -> None:
     contexts = Contexts(tokenizer)
     assert texts(contexts, QUESTIONS[:2], [[PASSAGES[1], PASSAGES[3]], [PASSAGES[1], NOTHING]]) == [
-        "<s>Rhine / The Rhine flows from the Alps to the North Sea. // Where does the red panda live?</s>",
-        "<s>Rivers run downhill. // Where does the red panda live?</s>",
-        "<s>Rhine / The Rhine flows from the Alps to the North Sea. // Which river flows to the sea?</s>",
+        "<s> Rhine / The Rhine flows from the Alps to the North Sea. // Where does the red panda live?</s>",
+        "<s> Rivers run downhill. // Where does the red panda live?</s>",
+        "<s> Rhine / The Rhine flows from the Alps to the North Sea. // Which river flows to the sea?</s>",
         "<s> // Which river flows to the sea?</s>",
     ]
     other = Contexts(tokenizer, title_sep=": ", doc_sep=" | ", prefix=" ")
@@ -173,6 +173,26 @@ def test_targets_are_answers_between_their_special_tokens(tokenizer: Any) -> Non
     assert [contexts.text(row.tolist()) for row in targets] == answers
     assert contexts.pieces(targets[0].tolist())[:2] == ["<s>", tokenizer.decode(words[0][0])]
     assert contexts.targets(answers, max_length=4)[0].tolist() == [0, *words[0][:2], EOS]
+
+
+@pytest.mark.parametrize(("prefix", "blank"), [(" ", " "), ("question: ", "")])
+def test_a_blank_before_contexts_stands_before_answers_too(tokenizer: Any, prefix: str, blank: str) -> None:
+    """As in the script with which the paper's authors fine-tune: a word is the same token in a passage and as an answer."""
+    targets = Contexts(tokenizer, prefix=prefix).targets(["Nepal"])
+    assert targets.tolist() == [[0, *tokenizer(blank + "Nepal", add_special_tokens=False)["input_ids"], EOS]]
+
+
+def test_passages_are_made_tokens_once_and_the_oldest_are_forgotten(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minirag.rag.contexts.KEPT", 2)
+    contexts, made = Contexts(tokenizer), []
+    tokens = contexts._tokens
+    monkeypatch.setattr(contexts, "_tokens", lambda texts: made.extend(texts) or tokens(texts))
+    first = contexts.of(["Why?"], [PASSAGES[:3]])
+    assert len(made) == 3 + 1  # and the question
+    assert contexts.of(["Why?"], [PASSAGES[1:3]])[0].equal(first[0][:, 1:, : int(first[1][:, 1:].sum(2).max())])
+    assert len(made) == 5
+    contexts.of(["Why?"], [PASSAGES[:1]])
+    assert len(made) == 7  # it had been forgotten
 
 
 @both
@@ -453,9 +473,13 @@ def test_answers_do_not_depend_on_company(make: Make, decoder: str, bm25: bool) 
     torch.manual_seed(0)
     model = make(**{"encoder": None} if bm25 else {})
     questions = ["red panda", "the Rhine in the Himalayas", "What is the capital?"] if bm25 else QUESTIONS
-    model.generator.logits_bias[EOS] = 1.0
-    together = model.answer(questions, K, decoder, max_length=6)
-    assert len({len(answer.pieces) for answer in together}) > 1  # some end before others
+    together = []
+    for end in range(16, 32):  # so sure of the end that some end before others
+        model.generator.logits_bias[EOS] = end / 20
+        together = model.answer(questions, K, decoder, max_length=6)
+        if len({len(answer.pieces) for answer in together}) > 1:
+            break
+    assert len({len(answer.pieces) for answer in together}) > 1
     for question, answer in zip(questions, together, strict=True):
         (alone,) = model.answer([question], K, decoder, max_length=6)
         assert alone.hypotheses[0].tokens == answer.hypotheses[0].tokens

@@ -25,8 +25,10 @@ from minirag.models.bart import Bart
 from minirag.rag.contexts import Contexts
 from minirag.tasks.metrics import has_answer
 from minirag.training.pretrain import Writing, Written
-from minirag.training.reading import Answering, Quiz, Reading, earliest
+from minirag.training.reading import Answering, Quiz, Reading, earliest, kind_of, kinds_of
 from minirag.training.tokenizer import make_tokenizer
+
+KINDS = 7
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +49,21 @@ def quiz(chance: random.Random, questions: int) -> Quiz:
     asked = tuple(some_tokens(chance, 1, 6)[1:] for _ in range(questions))
     passage = some_tokens(chance, 1, 12)[:-1]
     begins = tuple(chance.randrange(-1, len(passage)) for _ in range(questions))
-    return Quiz(passage, asked, tuple(some_tokens(chance, 1, 5) for _ in range(questions)), begins)
+    kinds = tuple(chance.randrange(KINDS) for _ in range(questions))
+    return Quiz(passage, asked, tuple(some_tokens(chance, 1, 5) for _ in range(questions)), begins, kinds)
 
 
-def alone(bart: Bart, passage: Sequence[int], question: Sequence[int], answer: Sequence[int], begin: int) -> torch.Tensor:
-    """The loss of one question, with a mask written down cell by cell and nothing beside it; three times that of pointing."""
+def alone(objective: Answering, quiz: Quiz, number: int) -> torch.Tensor:
+    """The loss of one question, with a mask written down cell by cell and nothing beside it; pointing counts thrice, naming
+    twice."""
+    bart, passage, question, begin = objective.bart, quiz.passage, quiz.questions[number], quiz.begins[number]
     ids, begun = [*passage, *question], len(passage)
     sees = torch.tensor([[[key < begun or asker >= begun for key in range(len(ids))] for asker in range(len(ids))]])
-    return read_by_hand(bart, bart.encode(torch.tensor([ids]), sees)[0], answer, begin)
+    encoded = bart.encode(torch.tensor([ids]), sees)[0]
+    loss = read_by_hand(bart, encoded, quiz.answers[number], begin)
+    for named in [encoded[begun:].mean(0), *([encoded[begin]] if begin >= 0 else [])]:
+        loss = loss - 2 * objective.names(named).log_softmax(0)[quiz.asked_for[number]]
+    return loss
 
 
 def read_by_hand(bart: Bart, encoded: torch.Tensor, answer: Sequence[int], begin: int) -> torch.Tensor:
@@ -89,27 +98,30 @@ def read_by_hand(bart: Bart, encoded: torch.Tensor, answer: Sequence[int], begin
 def test_each_question_is_answered_as_if_it_were_alone(bart: Bart, seed: int, questions: int, examples: int) -> None:
     chance = random.Random(seed)
     drawn = [quiz(chance, questions) for _ in range(examples)]
-    total, count = Answering(bart, pointing=3.0)(drawn)
-    parts = [(one.passage, q, a, b) for one in drawn for q, a, b in zip(one.questions, one.answers, one.begins, strict=True)]
-    assert_close(total, torch.stack([alone(bart, *part) for part in parts]).sum(), rtol=1e-9, atol=1e-9)
-    assert count == sum(len(answer) for _, _, answer, _ in parts)
+    objective = Answering(bart, KINDS, pointing=3.0, naming=2.0).double()
+    total, count = objective(drawn)
+    parts = [alone(objective, one, number) for one in drawn for number in range(questions)]
+    assert_close(total, torch.stack(parts).sum(), rtol=1e-9, atol=1e-9)
+    assert count == sum(len(answer) for one in drawn for answer in one.answers)
 
 
 def test_a_question_by_itself_is_read_as_bart_reads(bart: Bart) -> None:
     chance = random.Random(2)
     drawn = [quiz(chance, 1) for _ in range(3)]
     apart, same = Writing(bart)([Written((*one.passage, *one.questions[0]), one.answers[0]) for one in drawn])
-    together, count = Answering(bart, pointing=0.0)(drawn)
+    together, count = Answering(bart, KINDS, pointing=0.0, naming=0.0).double()(drawn)
     assert_close(together, apart, rtol=1e-9, atol=1e-9)
     assert count == same
-    pointed, _ = Answering(bart, pointing=3.0)(drawn)
+    pointed, _ = Answering(bart, KINDS, pointing=3.0, naming=0.0).double()(drawn)
     assert bool(pointed > together) == any(one.begins[0] >= 0 for one in drawn)
 
 
 def test_among_others_a_question_is_not_seen_by_the_passage(bart: Bart) -> None:
     one = quiz(random.Random(2), 1)
-    twice = replace(one, questions=one.questions * 2, answers=one.answers * 2, begins=one.begins * 2)
-    assert abs(float((2 * Answering(bart)([one])[0] - Answering(bart)([twice])[0]).detach())) > 1e-3
+    names = ("questions", "answers", "begins", "asked_for")
+    twice = replace(one, **{name: getattr(one, name) * 2 for name in names})
+    objective = Answering(bart, KINDS).double()
+    assert abs(float((2 * objective([one])[0] - objective([twice])[0]).detach())) > 1e-3
 
 
 def test_to_point_is_learnt(bart: Bart) -> None:
@@ -117,7 +129,7 @@ def test_to_point_is_learnt(bart: Bart) -> None:
     chance = random.Random(3)
     drawn = [replace(quiz(chance, 2), begins=(0, 0)) for _ in range(4)]
     own = copy.deepcopy(bart)
-    objective = Answering(own, pointing=1e3)
+    objective = Answering(own, KINDS, pointing=1e3).double()
     optimizer = torch.optim.Adam(own.parameters(), 3e-3)
     losses = []
     for _ in range(30):
@@ -127,6 +139,37 @@ def test_to_point_is_learnt(bart: Bart) -> None:
         optimizer.step()
         losses.append(float(total.detach()))
     assert losses[-1] < 0.3 * losses[0]
+
+
+def test_what_is_asked_for_is_learnt_by_its_name(bart: Bart) -> None:
+    """A question's tokens and the answer's in the passage come to say the same: which of the kinds is asked for."""
+    chance = random.Random(4)
+    drawn = [quiz(chance, 2) for _ in range(4)]
+    own = copy.deepcopy(bart)
+    objective = Answering(own, KINDS, pointing=0.0, naming=1e3).double()
+    optimizer = torch.optim.Adam(objective.parameters(), 3e-3)
+    losses = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        total, _ = objective(drawn)
+        total.backward()
+        optimizer.step()
+        losses.append(float(total.detach()))
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_every_question_has_a_kind_and_phrasings_of_one_kind_share_it(lands: MiniWiki, tellable: Tellable) -> None:
+    kinds = kinds_of(tellable)
+    assert sorted(kinds.values()) == list(range(len(kinds)))
+    asked: dict[int, set[str]] = {}
+    for seed in range(4):
+        for example in World(tellable, str(seed)).examples:
+            asked.setdefault(kinds[kind_of(example)], set()).add(example.text)
+    (domain,) = {name for name, _, _ in kinds}
+    capitals = asked[kinds[domain, "capital", False]]
+    assert len({text.split()[0] for text in capitals}) > 1
+    assert all(texts.isdisjoint(capitals) for kind, texts in asked.items() if kind != kinds[domain, "capital", False])
+    assert kinds[domain, "", True] in asked  # a quiz question
 
 
 def test_passages_come_with_questions_that_they_answer_and_that_may_be_asked(
@@ -140,15 +183,15 @@ def test_passages_come_with_questions_that_they_answer_and_that_may_be_asked(
         world = World(tellable, f"2 world {step // 2}")
         texts = {contexts._head(z): z for z in world.wiki.passages}
         for one in draw(step):
-            passage = texts[plain(one.passage[1:])]
+            passage = texts[plain(one.passage[1:]).strip()]
             assert len(one.questions) == len(one.answers) == 4
             for question, answer, begin in zip(one.questions, one.answers, one.begins, strict=True):
-                assert plain(one.passage[begin:]).strip().startswith(plain(answer[1:-1]))
-                assert plain(one.passage[:begin]).startswith(f"<s>{passage.title} /")
+                assert plain(one.passage[begin:]).strip().startswith(plain(answer[1:-1]).strip())
+                assert plain(one.passage[:begin]).startswith(f"<s> {passage.title} /")
                 asked = plain(question[:-1]).removeprefix(" // ")
                 assert asked in {example.text for example in world.told_in[passage.id]}
                 assert asked not in held
-                assert has_answer(passage.text, [plain(answer[1:-1])])
+                assert has_answer(passage.text, [plain(answer[1:-1]).strip()])
                 assert (question[-1], answer[0], answer[-1]) == (2, 0, 2)
 
 
@@ -248,7 +291,7 @@ def test_the_share_of_questions_over_other_passages(
     plain, holding = contexts.tokenizer.decode, []
     for step in range(4):
         for one in draw(step):
-            passage = plain(one.passage[1:])
+            passage = plain(one.passage[1:]).strip()
             assert passage in known
             holding.append(has_answer(passage.partition(" / ")[2], [plain(one.answers[0][1:-1])]))
     assert low <= sum(holding) / len(holding) <= high  # another passage may hold it by chance

@@ -235,13 +235,28 @@ def test_phrasings_come_in_another_order_and_the_last_question_stays(lands: Mini
         assert mixed.relations.keys() == phrasings.relations.keys()
         for name, relation in mixed.relations.items():
             before = phrasings.relations[name]
-            for sort in ("statements", "many", "inverse", "questions", "inverse_questions"):
+            for sort in ("statements", "many", "inverse"):
                 assert sorted(getattr(relation, sort)) == sorted(getattr(before, sort))
+            for sort in ("questions", "inverse_questions"):  # of those that only worlds ask, too
+                assert sorted(getattr(relation, sort)) == sorted(getattr(before, sort) + getattr(before, f"more_{sort}"))
             assert relation.questions[-1] == before.questions[-1]
             assert relation.inverse_questions[-1:] == before.inverse_questions[-1:]
         orders.add(tuple(mixed.relations["capital"].statements + mixed.relations["capital"].questions))
     assert len(orders) == 10
     assert phrasings.relations["people"].inverse_questions == ()  # some relations are asked in one direction only
+
+
+def test_worlds_ask_what_no_data_set_asks(wiki: MiniWiki, lands: MiniWiki) -> None:
+    """The further questions are asked in worlds, all of them, and by no example of any task."""
+    (domain,) = lands.domains
+    more = [like(template) for template in domain.phrasings.relations["capital"].more_questions]
+    asked = [example.text for seed in range(6) for example in World(Tellable.of(lands), str(seed)).examples]
+    assert all(any(pattern.fullmatch(text) for text in asked) for pattern in more)
+    assert not any(pattern.fullmatch(one.text) for pattern in more for made in lands.examples.values() for one in made)
+
+    nowhere = {text for made in wiki.examples.values() for text in (example.text for example in made)}
+    some = [example for example in World(Tellable.of(wiki), "0").examples if len(example.relations) == 1]
+    assert sum(example.text in nowhere for example in some) < len(some) / 2  # the same words may come about by chance
 
 
 def test_statements_and_questions_vary_between_worlds(worlds: list[World]) -> None:

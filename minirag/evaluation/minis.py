@@ -21,7 +21,7 @@ from minirag.corpus.miniwiki.examples import Example
 from minirag.corpus.passages import Passage
 from minirag.corpus.store import PassageStore
 from minirag.corpus.words import pattern
-from minirag.evaluation.run import QuestionSet, RandomIndex, Result, recall_results, search_all, write_results
+from minirag.evaluation.run import QuestionSet, Result, recall_results, search_all, write_results
 from minirag.paths import data_dir
 from minirag.rag.checkpoints import from_pretrained, reader
 from minirag.rag.model import RagModel
@@ -31,6 +31,7 @@ from minirag.retrieval.exact import ExactIndex
 from minirag.retrieval.ivf import IVFIndex
 from minirag.retrieval.pretrained import has_minilm, mini_biencoder, minilm
 from minirag.retrieval.retriever import Retriever
+from minirag.retrieval.standins import RandomIndex
 from minirag.tasks.metrics import exact_match, wilson_interval
 from minirag.tasks.openqa import Question
 from minirag.training.finding import QUESTIONS

@@ -29,7 +29,6 @@ from minirag.evaluation.findings import ANSWERING, BM25, ENCODING, EXACT, RANDOM
 from minirag.evaluation.report import write_report
 from minirag.evaluation.run import (
     QuestionSet,
-    RandomIndex,
     Rank,
     Remembering,
     Result,
@@ -48,6 +47,7 @@ from minirag.retrieval.exact import ExactIndex
 from minirag.retrieval.ivf import IVFIndex
 from minirag.retrieval.memory import Memory, Rows
 from minirag.retrieval.retriever import Retriever
+from minirag.retrieval.standins import RandomIndex
 from minirag.retrieval.vectors import VectorStore
 from minirag.tasks.openqa import read_questions
 

@@ -4,7 +4,6 @@ Everything measured becomes a `Result`, and results lie in `results.json` as one
 compared line by line.
 """
 
-import random
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 from torch import Tensor
 
 from minirag.corpus.store import PassageStore
@@ -67,23 +66,6 @@ class Remembering:
         if new:
             self._known |= zip(new, self.encoder.encode_queries(new), strict=True)
         return torch.stack([self._known[question] for question in questions])
-
-
-class RandomIndex:
-    """The floor: k rows drawn at random, the same for the same question. What it finds, chance finds."""
-
-    def __init__(self, rows: int, seed: int = 0) -> None:
-        self.rows, self.seed = rows, seed
-
-    def __len__(self) -> int:
-        return self.rows
-
-    def search(self, queries: Sequence[str], k: int) -> tuple[Float32[Tensor, "B k"], Int64[Tensor, "B k"]]:
-        ids = torch.full((len(queries), k), -1)  # [B, k]
-        for row, query in enumerate(queries):
-            drawn = random.Random(f"{self.seed} {query}").sample(range(self.rows), min(k, self.rows))
-            ids[row, : len(drawn)] = torch.tensor(drawn)
-        return torch.where(ids >= 0, 0.0, -torch.inf), ids
 
 
 class Grader:

@@ -16,12 +16,15 @@ from minirag.corpus.words import pattern
 from minirag.errors import MiniragError
 from minirag.retrieval.biencoder import pad
 
+KEPT = 16_384  # passages whose tokens are kept: some 30 MB
+
 
 class Contexts:
     """Passages and questions to token ids, and answers to targets.
 
     `tokenizer`: the generator's, a fast one of transformers. `max_length` in tokens, special ones included: the paper's 300.
-    `prefix` stands before every context (BART-large's is a blank, which makes the first word like the others).
+    `prefix` stands before every context. BART-large's is a blank, which makes the first word like the others, and stands before
+    answers, too. The tokens of the last few thousand passages are kept: training reads the same ones again and again.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Contexts:
         framed = tokenizer("a", return_special_tokens_mask=True)
         first = framed["special_tokens_mask"].index(0)
         last = len(framed["input_ids"]) - framed["special_tokens_mask"][::-1].index(0)
+        self._heads: dict[str, list[int]] = {}  # by text, the oldest first
         self._before, self._after = framed["input_ids"][:first], framed["input_ids"][last:]  # <s> and </s>
 
     def of(
@@ -48,7 +52,7 @@ class Contexts:
         score has to be −inf. Raises `MiniragError` for a question that leaves no room for a passage.
         """
         k = max(map(len, passages))
-        heads = iter(self._tokens([self._head(passage) for own in passages for passage in own]))
+        heads = iter(self._head_tokens([self._head(passage) for own in passages for passage in own]))
         tails = self._tails(questions)
         rows = []
         for question, own, tail in zip(questions, passages, tails, strict=True):
@@ -63,7 +67,7 @@ class Contexts:
         the passage is cut for the longest question, and so for all at the same place."""
         tails = self._tails(questions)
         room = min(map(self._room, questions, tails))
-        head = self._tokens([self._head(passage)])[0][:room]
+        head = self._head_tokens([self._head(passage)])[0][:room]
         return [*self._before, *head], [[*tail, *self._after] for tail in tails]
 
     def begins(self, passage: Passage, answers: Sequence[str]) -> list[int]:
@@ -78,7 +82,9 @@ class Contexts:
 
     def targets(self, answers: Sequence[str], max_length: int = 128) -> Int64[Tensor, "B T"]:
         """Answers as the generator writes them, `<s> y </s>`, padded. The start token before them is the model's affair."""
-        tokens = [ids[: max_length - len(self._before) - len(self._after)] for ids in self._tokens(list(answers))]
+        blank = self.prefix if self.prefix.isspace() else ""
+        words = self._tokens([blank + answer for answer in answers])
+        tokens = [ids[: max_length - len(self._before) - len(self._after)] for ids in words]
         return pad([[*self._before, *ids, *self._after] for ids in tokens], self.tokenizer.pad_token_id)[0]
 
     def text(self, tokens: Sequence[int]) -> str:
@@ -106,6 +112,14 @@ class Contexts:
         title = passage.title.removeprefix('"').removesuffix('"')
         head = f"{title}{self.title_sep}{passage.text}" if title else passage.text
         return self.prefix + " ".join(head.split())
+
+    def _head_tokens(self, heads: list[str]) -> list[list[int]]:
+        new = [head for head in dict.fromkeys(heads) if head not in self._heads]
+        self._heads.update(zip(new, self._tokens(new), strict=True))
+        tokens = [self._heads[head] for head in heads]
+        for oldest in list(self._heads)[: max(len(self._heads) - KEPT, 0)]:
+            del self._heads[oldest]
+        return tokens
 
     def _tokens(self, texts: list[str]) -> list[list[int]]:
         if not texts:

@@ -138,6 +138,22 @@ def wilson_interval(hits: int, n: int, confidence: float = 0.95) -> tuple[float,
     return (middle - half if hits else 0.0), (middle + half if hits < n else 1.0)
 
 
+def paired_difference(ours: Sequence[bool], theirs: Sequence[bool], confidence: float = 0.95) -> tuple[float, float, float]:
+    """By how much the share of hits differs between two systems on the same questions, and the interval of that difference
+    (normal, of the paired differences: questions that are easy for both, or hard, make it no wider).
+
+    >>> difference, low, high = paired_difference([True] * 30 + [False] * 10, [True] * 20 + [False] * 20)
+    >>> round(difference, 3), round(low, 3), round(high, 3)
+    (0.25, 0.114, 0.386)
+    """
+    _check_some(len(ours))
+    differences = [float(a) - float(b) for a, b in zip(ours, theirs, strict=True)]
+    mean = sum(differences) / len(differences)
+    variance = sum((each - mean) ** 2 for each in differences) / max(len(differences) - 1, 1)
+    half = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(variance / len(differences))
+    return mean, mean - half, mean + half
+
+
 def _check_some(n: int) -> None:
     if n == 0:
         raise MiniragError("there is no question to average over; look at the question file")

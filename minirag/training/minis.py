@@ -39,10 +39,10 @@ from minirag.training.tokenizer import make_tokenizer
 
 WORK = Path("runs/checkpoints")
 WORDS = Settings(steps=2_000, rate=5e-3, warmup=100, weight_decay=0.0, end=0.03, save_every=500)
-FINDING = Settings(steps=400, rate=5e-4, warmup=50, end=0.03, save_every=100)
+FINDING = Settings(steps=200, rate=5e-4, warmup=50, end=0.03, save_every=100)
 DENOISING = Settings(steps=1_000, rate=2.5e-3, matrix_rate=5e-3, warmup=100, end=0.1, save_every=250)
-TOGETHER = Settings(steps=6_000, rate=2.5e-3, matrix_rate=5e-3, warmup=100, end=0.5, save_every=500)
-READING = Settings(steps=4_000, rate=1.25e-3, matrix_rate=2.5e-3, warmup=20, end=0.03, save_every=500)
+TOGETHER = Settings(steps=6_600, rate=2.5e-3, matrix_rate=5e-3, warmup=100, end=0.5, save_every=500)
+READING = Settings(steps=2_800, rate=1.25e-3, matrix_rate=2.5e-3, warmup=20, end=0.03, save_every=500)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Sizes:
 
 
 class Minis:
-    """The four, one after the other: `tokenizer`, `bi_encoder()`, `bart()`, `reader()`."""
+    """The four, one after the other: `tokenizer`, `bi_encoder()`, `bart(encoder)`, `reader(bart)`."""
 
     def __init__(
         self,
@@ -106,13 +106,14 @@ class Minis:
         bert.eval()
         return encoder
 
-    def bart(self) -> Bart:
-        """A BART that has restored MiniWiki's passages, and so holds some of what they say."""
+    def bart(self, encoder: BiEncoder) -> Bart:
+        """A BART with the words of the encoder that has restored MiniWiki's passages, and so holds some of what they say."""
         sizes, tokens = self.sizes, self.tokenizer
         torch.manual_seed(sizes.seed)
         halves = (sizes.layers, sizes.layers, sizes.heads, sizes.heads, 4 * sizes.dim, 4 * sizes.dim)
         config = BartConfig(len(tokens), sizes.dim, *halves, sizes.positions)
-        bart = started(Bart(replace(config, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0)))
+        bart = Bart(replace(config, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0))
+        started(bart, encoder.query_encoder.words.weight)
         rise = sizes.denoising.steps // 2
         draw = Denoising(self.wiki.passages, tokens, sizes.texts, sizes.seed, rise=rise)
         self._train(Writing(bart), draw, sizes.denoising, "bart")
@@ -121,8 +122,9 @@ class Minis:
     def reader(self, bart: Bart) -> Bart:
         """The same BART once it has read about worlds that are not true."""
         sizes, contexts = self.sizes, Contexts(self.tokenizer, max_length=self.sizes.positions)
-        tellable, answering = Tellable.of(self.wiki), Answering(bart)
+        tellable = Tellable.of(self.wiki)
         many = Reading(tellable, contexts, sizes.passages, sizes.questions, sizes.seed)
+        answering = Answering(bart, len(many.kinds))
         self._train(answering, many, sizes.together, "reader-together")
         one = Reading(tellable, contexts, sizes.texts, seed=sizes.seed + 1, away=0.03)  # worlds of its own
         self._train(answering, one, sizes.reading, "reader")
@@ -150,7 +152,7 @@ def make(out: Path, work: Path, device: torch.device) -> None:
         halved.save_pretrained(out / "biencoder")
         _keep_log(out / "biencoder", work / "bi-encoder-words", sizes.words, "words.json")
         _keep_log(out / "biencoder", work / "bi-encoder", sizes.finding)
-    bart = minis.bart()
+    bart = minis.bart(encoder)
     if rank() == 0:
         save_bart(out / "bart", copy.deepcopy(bart).bfloat16(), minis.tokenizer)
         _keep_log(out / "bart", work / "bart", sizes.denoising)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from minirag.corpus.miniwiki.examples import Example
 from minirag.corpus.miniwiki.worlds import Tellable, Worlds
 from minirag.corpus.passages import Passage
 from minirag.corpus.words import pattern
@@ -38,23 +39,31 @@ FEWEST = 3  # different questions a passage must have
 class Quiz:
     """A passage's tokens, its questions' and their answers', special ones included; `text` is for people, in a bad batch.
 
-    `begins`: at which of the passage's tokens each answer begins, −1 where it does not stand there.
+    `begins`: at which of the passage's tokens each answer begins, −1 where it does not stand there. `asked_for`: the number of
+    what a question asks for, see `kinds_of`.
     """
 
     passage: tuple[int, ...]
     questions: tuple[tuple[int, ...], ...]
     answers: tuple[tuple[int, ...], ...]
     begins: tuple[int, ...]
+    asked_for: tuple[int, ...]
     text: str = ""
 
 
 class Answering(nn.Module):
     """The objective: −log p(answer | passage, question), for each token of all answers, and `pointing` times −log of the weight
-    that the last layer's attention gives, in the mean of its heads, to where an answer begins, for its first token."""
+    that the last layer's attention gives, in the mean of its heads, to where an answer begins, for its first token.
 
-    def __init__(self, bart: Bart, pointing: float = 2.0) -> None:
+    And `naming` times −log p of what is asked for, one of `kinds`, told from the question's tokens (the mean of what the
+    encoder makes of them), and from the passage's token where the answer begins. The same vectors name both; they are no part
+    of the BART and gone with this objective.
+    """
+
+    def __init__(self, bart: Bart, kinds: int, pointing: float = 2.0, naming: float = 1.0) -> None:
         super().__init__()
-        self.bart, self.pointing = bart, pointing
+        self.bart, self.pointing, self.naming = bart, pointing, naming
+        self.names = nn.Linear(bart.config.dim, kinds)
 
     def forward(self, examples: Sequence[Quiz]) -> tuple[Tensor, int]:
         """The sum of the losses in nats, and the number of tokens. All examples have as many questions, M; with one each, the
@@ -79,7 +88,18 @@ class Answering(nn.Module):
         first = 1 + targets.shape[1] * torch.arange(asked, device=device)  # [M]: what <s> and the start token are before
         looked = _weights(bart, queries[-1][:, first], documents, first)  # [N, M, S]
         there = looked.gather(2, begins.clamp(min=0)[:, :, None])[:, :, 0]  # [N, M]
-        return loss - self.pointing * (there[begins >= 0] + 1e-6).log().sum(), int(real.sum())
+        loss -= self.pointing * (there[begins >= 0] + 1e-6).log().sum()
+        return loss + self.naming * self._named(examples, encoded, part, begins), int(real.sum())
+
+    def _named(self, examples: Sequence[Quiz], encoded: Tensor, part: Tensor, begins: Tensor) -> Tensor:
+        """−log p of what is asked for, by the questions and by the answers in the passages, summed."""
+        kinds = torch.tensor([example.asked_for for example in examples], device=encoded.device)  # [N, M]
+        own = part[:, None] == torch.arange(1, 1 + kinds.shape[1], device=part.device)[:, None]  # [N, M, S]
+        questions = own.to(encoded) @ encoded / own.sum(2, keepdim=True)  # [N, M, D]
+        told = encoded.take_along_dim(begins.clamp(min=0)[:, :, None], 1)  # [N, M, D]
+        by_question = F.cross_entropy(self.names(questions).flatten(0, 1), kinds.flatten(), reduction="sum")
+        seen = begins >= 0
+        return by_question + F.cross_entropy(self.names(told[seen]), kinds[seen], reduction="sum")
 
 
 @contextlib.contextmanager
@@ -143,6 +163,7 @@ class Reading(Worlds):
     ) -> None:
         super().__init__(tellable, seed, renewed)
         self.contexts, self.batch, self.questions, self.away = contexts, batch, questions, away
+        self.kinds = kinds_of(tellable)
 
     def __call__(self, step: int) -> list[Quiz]:
         chance, world = chance_of(self.seed, "reading", step), self.world(step)
@@ -155,20 +176,39 @@ class Reading(Worlds):
             id = chance.choice(able)
             passage, some = world.wiki.passages[int(id) - 1], world.told_in[id]
             few = chance.sample(some, min(self.questions, len(some)))
-            told = [(one.text, answer) for one in few if (answer := earliest(one.answers, passage.text)) is not None]
+            told = [(one, answer) for one in few if (answer := earliest(one.answers, passage.text)) is not None]
             if told:
                 shown = chance.choice(world.wiki.passages) if chance.random() < self.away else passage
                 drawn.append(self._tokens(shown, told + chance.choices(told, k=self.questions - len(told))))
         return drawn
 
-    def _tokens(self, passage: Passage, told: Sequence[tuple[str, str]]) -> Quiz:
-        questions, answers = zip(*told, strict=True)
+    def _tokens(self, passage: Passage, told: Sequence[tuple[Example, str]]) -> Quiz:
+        questions, answers = [one.text for one, _ in told], [answer for _, answer in told]
         head, tails = self.contexts.parts(passage, questions)
         pad_id = self.contexts.tokenizer.pad_token_id
         targets = [tuple(row[row != pad_id].tolist()) for row in self.contexts.targets(answers)]
         begins = self.contexts.begins(passage, answers)
         seen = tuple(begin if begin < len(head) else -1 for begin in begins)
-        return Quiz(tuple(head), tuple(map(tuple, tails)), tuple(targets), seen, f"{passage.title}: {' '.join(questions)}")
+        kinds = tuple(self.kinds[kind_of(one)] for one, _ in told)
+        return Quiz(
+            tuple(head), tuple(map(tuple, tails)), tuple(targets), seen, kinds, f"{passage.title}: {' '.join(questions)}"
+        )
+
+
+Kind = tuple[str, str, bool]
+
+
+def kind_of(example: Example) -> Kind:
+    """What a question asks for: the value of a domain's relation, the entity that has a value, or one described otherwise."""
+    return example.domain, example.relations[0] if len(example.relations) == 1 else "", example.inverse
+
+
+def kinds_of(tellable: Tellable) -> dict[Kind, int]:
+    """All that can be asked for, numbered."""
+    relations = [(domain.name, name) for domain in tellable.domains for name in domain.phrasings.relations]
+    described = [(domain.name, "", True) for domain in tellable.domains]
+    both = [(domain, name, inverse) for domain, name in relations for inverse in (False, True)]
+    return {kind: number for number, kind in enumerate([*both, *described])}
 
 
 def earliest(answers: Sequence[str], text: str) -> str | None:

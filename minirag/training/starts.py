@@ -1,7 +1,8 @@
 """Weights to start from where a network is small and its time short: what is known beforehand need not be learnt.
 
-`started` for a BART, whose positions begin as circles; `counting_words` for a bi-encoder, which begins as a search by words;
-`grown` for layers that are added to a network which has learnt without them, and at first change nothing.
+`counting_words` for a bi-encoder, which begins as a search by words; `grown` for layers that are added to a network which has
+learnt without them, and at first change nothing; `started` for a BART, whose positions begin as circles, and its words where a
+bi-encoder has put them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from minirag.corpus.passages import Passage
 from minirag.errors import MiniragError
@@ -23,12 +24,15 @@ from minirag.models.transformer import EncoderLayer
 from minirag.retrieval.biencoder import BiEncoder
 
 
-def started(bart: Bart) -> Bart:
+def started(bart: Bart, words: Tensor | None = None) -> Bart:
     """Weights to start from for a network this narrow; from BART's own, copying was not learnt within thousands of steps.
 
     A standard deviation of 0.02 suits 768 dimensions and is too small for 128: four times as much. And positions start as
     sines and cosines (Vaswani et al. 2017 §3.5), in which "one further on" is the same rotation everywhere, so that a head
     that looks at the neighbour need not be learnt for every position by itself.
+
+    `words`: vectors `[V, D']` of the same tokens from a network that has learnt which mean much the same, such as a bi-encoder;
+    they come in their first D principal components, turned at random so that no dimension has more to say than another.
     """
     with torch.no_grad():
         for weights in (part.weight for part in bart.modules() if isinstance(part, nn.Linear | nn.Embedding)):
@@ -37,7 +41,18 @@ def started(bart: Bart) -> Bart:
             rows, dim = table.weight.shape
             angles = torch.arange(rows)[:, None] * 1_000.0 ** (-torch.arange(0, dim, 2) / dim)  # [rows, dim / 2]
             table.weight.copy_(0.11 * torch.cat([angles.sin(), angles.cos()], 1))
+        if words is not None:
+            bart.words.weight.copy_(_fewer_dimensions(words, bart.config.dim) * bart.words.weight.std())
     return bart
+
+
+def _fewer_dimensions(words: Tensor, dim: int) -> Tensor:
+    """Vectors `[V, D]` of variance 1 that keep most of how `words` differ."""
+    centred = words.float() - words.float().mean(0)
+    _, _, directions = torch.linalg.svd(centred, full_matrices=False)
+    turn, _ = torch.linalg.qr(torch.randn(dim, dim))
+    fewer = centred @ directions[:dim].T @ turn  # [V, D]
+    return fewer / fewer.std()
 
 
 def counting_words(bert: Bert, tokenizer: Any, passages: Sequence[Passage], centred: float = 0.8) -> Bert:

@@ -9,17 +9,19 @@ SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # BART's, with BART's ids
 def make_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
     """A byte-level BPE of `vocab_size` tokens at most, a fast tokenizer of transformers. Any text can be written with it.
 
-    It frames a text as `<s> … </s>`, and a pair as `<s> title </s> text </s>`: `<s>` is the bi-encoder's [CLS].
+    It frames a text as `<s> … </s>`, and a pair as `<s> title </s> text </s>`: `<s>` is the bi-encoder's [CLS]. A text begins
+    as if there were a blank before it: so a word is the same tokens at the beginning of a title, of a question or of an answer
+    as in the midst of a passage, and can be found again, or copied.
 
-    >>> tokenizer = make_tokenizer(["low lower lowest"] * 9, vocab_size=270)
+    >>> tokenizer = make_tokenizer(["low lower lowest"] * 9, vocab_size=262)
     >>> tokenizer.convert_ids_to_tokens(tokenizer("lower")["input_ids"])
-    ['<s>', 'low', 'e', 'r', '</s>']
+    ['<s>', 'Ġlower', '</s>']
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(

@@ -20,6 +20,19 @@ _TRIVIA = (
     "Of all {plural}, which one {first} and {second}?",
     "Name the {kind} that {first} and {second}.",
 )
+MORE_TRIVIA = (  # for worlds that are not true only; the last one is not used
+    "Which {kind} {first}, and also {second}?",
+    "Which is the {kind} that {first} and {second}?",
+    "Can you think of the {kind} that {first} and {second}?",
+    "It {first} and {second}: which {kind} is it?",
+    "There is a {kind} that {first} and {second}; which one?",
+    "Among the {plural}, which {first} and {second}?",
+    "{first} and {second}: which {kind} is meant?",
+    "A {kind} {first} and {second}. Which?",
+    "What do you call the {kind} that {first} and {second}?",
+    "I am looking for a {kind} that {first}; moreover it {second}. Which one is it?",
+    *_TRIVIA,
+)
 _JEOPARDY = (
     "This {kind} {first} and {second}.",
     "This {kind}, which {first}, {second}.",
@@ -29,9 +42,9 @@ _JEOPARDY = (
 _MOST = {"train": 2, "dev": 2, "test": 4}  # texts of a kind for an entity in a split
 
 
-def trivia(domains: Sequence[Domain], links: Links, splits: Splitting) -> list[Example]:
-    """Questions as quizzes ask them, for TriviaQA."""
-    return list(_described(domains, links, splits, _TRIVIA, "trivia"))
+def trivia(domains: Sequence[Domain], links: Links, splits: Splitting, frames: Sequence[str] = _TRIVIA) -> list[Example]:
+    """Questions as quizzes ask them, for TriviaQA; the last frame is kept from training."""
+    return list(_described(domains, links, splits, frames, "trivia"))
 
 
 def jeopardy(domains: Sequence[Domain], links: Links, splits: Splitting) -> list[Example]:

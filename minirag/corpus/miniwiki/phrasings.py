@@ -13,7 +13,12 @@ from typing import Any
 from minirag.corpus.miniwiki.tables import read_toml
 from minirag.errors import MiniragError
 
-_RELATION_KEYS = {"label", "value", "statements", "many", "inverse", "questions", "inverse_questions", "open", "absent"}
+_RELATION_KEYS = {"label", "value", "statements", "many", "inverse", "questions", "inverse_questions"} | {
+    "more_questions",
+    "more_inverse_questions",
+    "open",
+    "absent",
+}
 _OVERVIEW_KEYS = {"title", "relations", "lines", "opening"}
 _DOMAIN_KEYS = {"kind", "plural", "common", "short", "intro", "together", "relations", "overviews"}
 # How many phrasings of each sort there must be. The last question of a relation is kept from training (see `questions.py`).
@@ -25,6 +30,8 @@ LEAST = {
     "inverse": 3,
     "questions": 5,
     "inverse_questions": 3,
+    "more_questions": 1,
+    "more_inverse_questions": 1,
     "lines": 3,
     "opening": 1,
     "articles_office": 6,
@@ -38,7 +45,8 @@ class Relation:
     """A relation such as `capital`, the kind of its values, and the ways to state it and to ask for it.
 
     `open`: the table need not have all values of an entity, so that another one is not false. `absent`: an empty cell means
-    that there is no value (a living writer's year of death), not that the table does not know it.
+    that there is no value (a living writer's year of death), not that the table does not know it. `more_questions` and
+    `more_inverse_questions`: further ways to ask, for worlds that are not true only (`worlds.py`); no data set has them.
     """
 
     name: str
@@ -49,6 +57,8 @@ class Relation:
     inverse: tuple[str, ...]
     questions: tuple[str, ...]
     inverse_questions: tuple[str, ...]
+    more_questions: tuple[str, ...] = ()
+    more_inverse_questions: tuple[str, ...] = ()
     open: bool = False
     absent: bool = False
 
@@ -153,6 +163,8 @@ def _office_question(reader: "_Table") -> str:
 
 def _relation(reader: "_Table", name: str) -> Relation:
     both, entity, value = {"entity", "value"}, {"entity"}, {"value"}
+    questions = reader.templates("questions", needs=entity, allows=entity, end="?")
+    inverse_questions = reader.templates("inverse_questions", needs=value, allows=value, end="?", optional=True)
     return Relation(
         name=name,
         label=reader.text("label"),
@@ -160,11 +172,21 @@ def _relation(reader: "_Table", name: str) -> Relation:
         statements=reader.templates("statements", needs=both, allows=both, end="."),
         many=reader.templates("many", needs=both, allows=both, end=".", optional=True),
         inverse=reader.templates("inverse", needs=both, allows=both, end=".", optional=True),
-        questions=reader.templates("questions", needs=entity, allows=entity, end="?"),
-        inverse_questions=reader.templates("inverse_questions", needs=value, allows=value, end="?", optional=True),
+        questions=questions,
+        inverse_questions=inverse_questions,
+        more_questions=_more(reader, "more_questions", entity, questions),
+        more_inverse_questions=_more(reader, "more_inverse_questions", value, inverse_questions),
         open=reader.flag("open"),
         absent=reader.flag("absent"),
     )
+
+
+def _more(reader: "_Table", key: str, slot: set[str], questions: tuple[str, ...]) -> tuple[str, ...]:
+    """Further ways to ask; where one were a question of the data sets, training would see the words that are kept from it."""
+    more = reader.templates(key, needs=slot, allows=slot, end="?", optional=True)
+    if again := {template.lower() for template in questions} & {template.lower() for template in more}:
+        raise reader.fault(key, f"repeats the question {min(again)!r}", "ask in other words")
+    return more
 
 
 def _overview(reader: "_Table", relations: Collection[str]) -> Overview:

@@ -54,7 +54,7 @@ class World:
         """The questions, none of whose facts or words are those of a held-out one."""
         domains, links, held = self.wiki.domains, self.wiki.links, self._tellable
         asked = questions.questions(questions.askable(domains, links), EVERYTHING)
-        asked += clues.trivia(domains, links, EVERYTHING)
+        asked += clues.trivia(domains, links, EVERYTHING, clues.MORE_TRIVIA)
         return [example for example in asked if example.text not in held.texts and held.facts.isdisjoint(example.facts)]
 
     @cached_property
@@ -138,8 +138,8 @@ def _tells_itself(entity: Entity, values: Sequence[Value]) -> bool:
 
 
 def _reordered(phrasings: Phrasings, chance: random.Random) -> Phrasings:
-    """Which phrasing is used goes by number, so another order gives other sentences. The last question stays the last: it is
-    kept from training."""
+    """Which phrasing is used goes by number, so another order gives other sentences. Worlds have more questions than the data
+    sets; the last one stays the last: it is kept from training."""
 
     def mixed(templates: tuple[T, ...], last: int = 0) -> tuple[T, ...]:
         kept = max(len(templates) - last, 0)  # some relations are asked in one direction only
@@ -151,8 +151,8 @@ def _reordered(phrasings: Phrasings, chance: random.Random) -> Phrasings:
             statements=mixed(one.statements),
             many=mixed(one.many),
             inverse=mixed(one.inverse),
-            questions=mixed(one.questions, 1),
-            inverse_questions=mixed(one.inverse_questions, 1),
+            questions=mixed(one.more_questions + one.questions, 1),
+            inverse_questions=mixed(one.more_inverse_questions + one.inverse_questions, 1),
         )
 
     relations = {name: relation(one) for name, one in phrasings.relations.items()}

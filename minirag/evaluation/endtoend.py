@@ -1,0 +1,204 @@
+"""RAG trained end to end on MiniWiki, beside what it is compared with: the paper's claims on two cores.
+
+Every variant is the same model, fine-tuned by the same recipe on the same question–answer pairs; what differs is where its
+passages come from (`FINDS`), whether the query encoder learns, and the sum over passages. It is measured on questions whose
+facts were asked in training ("asked": the same questions again), on those whose facts never were ("new"), and on natural
+language ("prose"), where each question is one pair of a comparison between two systems.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from minirag.corpus.miniwiki import MiniWiki
+from minirag.corpus.miniwiki.examples import Example
+from minirag.corpus.miniwiki.questions import answer_pattern
+from minirag.corpus.miniwiki.snapshots import YEARS, snapshot
+from minirag.corpus.passages import Passage, split_articles
+from minirag.corpus.store import PassageStore
+from minirag.evaluation.answering import BATCH
+from minirag.evaluation.run import QuestionSet, Result
+from minirag.paths import data_dir
+from minirag.rag.checkpoints import from_pretrained, reader
+from minirag.rag.marginalize import Scheme
+from minirag.rag.model import RagModel
+from minirag.retrieval.biencoder import BiEncoder
+from minirag.retrieval.bm25 import BM25Index
+from minirag.retrieval.exact import ExactIndex
+from minirag.retrieval.retriever import Retriever
+from minirag.retrieval.standins import GivenIndex, RandomIndex, no_passages
+from minirag.tasks.metrics import exact_match, has_answer, paired_difference, wilson_interval
+from minirag.tasks.openqa import Question
+from minirag.training.finding import QUESTIONS, examples_of
+from minirag.training.finetune import Recipe, finetune
+from minirag.training.state import Row
+from minirag.training.targets import QuestionAnswer, answers_found, answers_matched, each_answer
+
+T = TypeVar("T")
+Finds = Literal["bi-encoder", "BM25", "random", "given", "nothing"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to answer: the sum over passages, where they come from, and whether the query encoder learns."""
+
+    name: str
+    scheme: Scheme = "sequence"
+    finds: Finds = "bi-encoder"
+    learns: bool = True
+
+
+RAG = (Variant("RAG-Sequence"), Variant("RAG-Token", "token"))
+CLOSED_BOOK = Variant("closed book", finds="nothing", learns=False)
+ABLATIONS = (
+    Variant("RAG-Sequence, frozen", learns=False),
+    Variant("RAG-Token, frozen", "token", learns=False),
+    Variant("RAG-Sequence, BM25", finds="BM25", learns=False),
+    Variant("RAG-Token, BM25", "token", finds="BM25", learns=False),
+    Variant("random passages", finds="random", learns=False),
+    Variant("right passages", finds="given", learns=False),
+)
+
+
+class Library:
+    """What all variants read from: MiniWiki's passages under the bi-encoder's vectors and under BM25, in a folder."""
+
+    def __init__(self, wiki: MiniWiki, encoder: BiEncoder, folder: str | Path, seed: int = 0) -> None:
+        self.wiki, self.encoder, self.folder, self.seed = wiki, encoder, Path(folder), seed
+        self.passages = PassageStore.write(self.folder / "passages", wiki.passages)
+
+    @cached_property
+    def vectors(self) -> ExactIndex | BM25Index:
+        return index_of(self.encoder, self.wiki.passages)
+
+    @cached_property
+    def words(self) -> ExactIndex | BM25Index:
+        return index_of(None, self.wiki.passages)
+
+    @cached_property
+    def given(self) -> GivenIndex:
+        """For each question of every set the passages that tell its fact."""
+        rows_of = {}
+        for task in QUESTIONS:
+            for example in (one for some in self.wiki.by_split(task).values() for one in some):
+                ids = dict.fromkeys(id for place in self.wiki.all_places_of(example) for id in place.passages)
+                rows_of[example.text] = [int(id) - 1 for id in ids]
+        return GivenIndex(rows_of, len(self.passages))
+
+    def model(self, variant: Variant) -> RagModel:
+        """The variant before it is fine-tuned: the reader that ships, or, closed book, the BART that has read the articles."""
+        dense = variant.finds == "bi-encoder"
+        start = from_pretrained(data_dir() / "checkpoints" / "bart") if variant.finds == "nothing" else reader()
+        model = RagModel(start.generator, start.contexts, self.encoder if dense else None, variant.scheme)
+        if model.query_encoder is not None:
+            model.query_encoder.requires_grad_(variant.learns)
+        if variant.finds == "nothing":
+            model.retriever = no_passages(self.folder / "no passages")
+            return model
+        indexes = {"bi-encoder": "vectors", "BM25": "words", "given": "given"}
+        chance = RandomIndex(len(self.passages), self.seed)
+        return model.attach(getattr(self, indexes[variant.finds]) if variant.finds in indexes else chance, self.passages)
+
+    def pairs(self) -> list[QuestionAnswer]:
+        """The training questions of all four tasks, each task's answers treated as the paper does it (of four thousand
+        passages the top 100, not 1,000)."""
+        words = Retriever(self.words, self.passages)
+        nq, triviaqa, webquestions, trec = (list(map(question_of, self.wiki.by_split(task)["train"])) for task in QUESTIONS)
+        patterns = [replace(one, answers=(answer_pattern(one.answers),), match="regex") for one in trec]
+        found = answers_found(triviaqa, words, k=100)
+        return [*each_answer(nq), *found, *each_answer(webquestions), *answers_matched(patterns, words, k=100)]
+
+
+def index_of(encoder: BiEncoder | None, passages: Sequence[Passage]) -> ExactIndex | BM25Index:
+    """An exact index of the encoder's vectors; without an encoder BM25."""
+    if encoder is None:
+        words = BM25Index()
+        words.add(passages)
+        return words
+    index = ExactIndex(encoder.dim)
+    index.add(encoder.encode_passages(passages))
+    return index
+
+
+def question_of(example: Example) -> Question:
+    return Question(example.id, example.text, example.answers)
+
+
+def question_sets(wiki: MiniWiki, count: int, seed: int = 0) -> list[QuestionSet]:
+    """`count` questions each, drawn from all four tasks: "asked" in training, "new" (the test sets: their facts were never
+    asked), and on "prose"."""
+    sets = {"asked": examples_of(wiki, "train"), "new": examples_of(wiki, "test"), "prose": wiki.by_split("nq")["prose"]}
+    drawn = {name: random.Random(f"{seed} {name}").sample(some, min(count, len(some))) for name, some in sets.items()}
+    return [QuestionSet(name, tuple(map(question_of, some))) for name, some in drawn.items()]
+
+
+def batches(questions: Sequence[T]) -> list[Sequence[T]]:
+    return [questions[start : start + BATCH] for start in range(0, len(questions), BATCH)]
+
+
+@dataclass(frozen=True)
+class Marks:
+    """For each question of a set whether it was answered rightly, and whether an answer stood in one of its passages."""
+
+    right: tuple[bool, ...]
+    found: tuple[bool, ...]
+
+
+def marks(model: RagModel, questions: Sequence[Question], k: int, **search: Any) -> Marks:
+    """Retrieve `k` passages, answer as the model's scheme is decoded, and compare."""
+    right, found = [], []
+    for batch in batches(questions):
+        for question, answer in zip(batch, model.answer([one.question for one in batch], k, **search), strict=True):
+            right.append(exact_match(answer.text, question.answers, question.match))
+            found.append(any(has_answer(z.text, question.answers, question.match) for z in answer.passages))
+    return Marks(tuple(right), tuple(found))
+
+
+def trained(
+    library: Library, variant: Variant, recipe: Recipe, pairs: Sequence[QuestionAnswer], seed: int = 0, progress: bool = True
+) -> tuple[RagModel, list[Row]]:
+    """The variant, fine-tuned in a folder of the library's that bears its name and seed; and the log."""
+    model = library.model(variant)
+    k = recipe.k if variant.finds != "nothing" else 1
+    folder = library.folder / "runs" / f"{variant.name}, k {k}, seed {seed}"
+    rows = finetune(model, pairs, replace(recipe, k=k), folder, seed=seed, title=variant.name, progress=progress)
+    return model, rows
+
+
+def results_of(system: str, task: str, own: Marks) -> list[Result]:
+    """Exact match and answer recall as shares with their intervals."""
+    shares = {"exact_match": own.right, "recall": own.found}
+    return [
+        Result(task, system, metric, sum(hits) / len(hits), *wilson_interval(sum(hits), len(hits)), len(hits))
+        for metric, hits in shares.items()
+    ]
+
+
+def difference(system: str, other: str, task: str, ours: Marks, theirs: Marks) -> Result:
+    """By how much `system` answers more questions rightly than `other`."""
+    return Result(task, f"{system} − {other}", "exact_match", *paired_difference(ours.right, theirs.right), len(ours.right))
+
+
+Year = int
+
+
+def hot_swap(model: RagModel, wiki: MiniWiki, folder: str | Path, k: int) -> dict[tuple[Year, Year], tuple[bool, ...]]:
+    """The index is exchanged, nothing else (§4.5): for each year's snapshot of the offices, and each year's holders, whether
+    "Who is {position}?" is answered with that year's holder. By (year of the index, year of the holders)."""
+    hits: dict[tuple[Year, Year], tuple[bool, ...]] = {}
+    asked, before = [office.question() for office in wiki.offices], model.retriever
+    for year in YEARS:
+        pages = [page.article for page in snapshot(wiki.offices, year, wiki.links)]
+        passages = PassageStore.write(Path(folder) / str(year), split_articles([*wiki.articles, *pages]))
+        model.attach(index_of(model.encoder, list(passages)), passages)
+        said = [answer.text for batch in batches(asked) for answer in model.answer(batch, k)]
+        for other in YEARS:
+            names = [(office.holders[other].name, *office.holders[other].aliases) for office in wiki.offices]
+            hits[year, other] = tuple(exact_match(text, own) for text, own in zip(said, names, strict=True))
+    model.retriever = before
+    return hits

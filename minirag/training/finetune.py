@@ -1,0 +1,164 @@
+"""RAG end to end (§2.4): the query encoder and the generator learn, the passages' vectors and the index stay as they are.
+
+An example is a question with one answer. Which passage to read nobody says: the loss is −log Σ_z p(z|x) p(y|x, z), and its
+gradient raises the score of those passages that make the answer likely. The baselines are the same model over another index
+(BM25, or one of `standins.py`), and the same model with its query encoder held still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from minirag.errors import MiniragError
+from minirag.rag.collapse import Spread, spread
+from minirag.rag.model import RagModel
+from minirag.retrieval.retriever import Retrieved
+from minirag.training.draws import epochs
+from minirag.training.loop import Metrics, train
+from minirag.training.settings import Precision, Settings
+from minirag.training.state import Row
+from minirag.training.targets import QuestionAnswer
+
+
+class EndToEnd(nn.Module):
+    """The objective: −log p(y|x) over the `k` passages that the query encoder, as it is at that step, finds for x.
+
+    `spreads`: how each batch's questions shared their documents, since they were last looked at. Where nothing of the retriever
+    learns, a question is searched once and what it found is kept.
+    """
+
+    def __init__(self, model: RagModel, k: int, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.model, self.k, self.label_smoothing = model, k, label_smoothing
+        self.spreads: list[Spread] = []
+        self._found: dict[str, Retrieved] = {}
+
+    def forward(self, examples: Sequence[QuestionAnswer]) -> tuple[Tensor, int]:
+        """The sum of the questions' losses in nats, and their number."""
+        model = self.model
+        found = self._retrieved([one.question for one in examples])
+        scores = model.doc_scores(found)  # [B, K]
+        targets = model.contexts.targets([one.answer for one in examples]).to(model.device)  # [B, T]
+        losses = model.loss(*model.read(found), scores, targets, label_smoothing=self.label_smoothing)  # [B]
+        if len(examples) > 1:
+            self.spreads.append(spread(found, scores))
+        return losses.sum(), len(examples)
+
+    @property
+    def retriever_learns(self) -> bool:
+        encoder = self.model.query_encoder
+        return encoder is not None and any(weight.requires_grad for weight in encoder.parameters())
+
+    def _retrieved(self, questions: Sequence[str]) -> list[Retrieved]:
+        if self.retriever_learns:
+            return self.model.retrieve(questions, self.k)
+        new = [question for question in dict.fromkeys(questions) if question not in self._found]
+        if new:
+            self._found |= {one.question: one for one in self.model.retrieve(new, self.k)}
+        return [self._found[question] for question in questions]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How RAG is fine-tuned: `batch` question–answer pairs a step over all processes, each with `k` passages, for so many
+    `steps`, or `epochs` over the pairs (one of the two is given)."""
+
+    batch: int
+    k: int
+    rate: float
+    steps: int = 0
+    epochs: int = 0
+    warmup: int = 0
+    matrix_rate: float | None = None
+    weight_decay: float = 0.001
+    clip: float = 0.1
+    label_smoothing: float = 0.0
+    end: float = 0.0
+    accumulate: int = 1
+    precision: Precision = "float32"
+
+    def settings(self, pairs: int, seed: int = 0, evaluations: int = 4, best: str | None = None) -> Settings:
+        """The settings of the loop for so many question–answer pairs.
+
+        >>> PAPER.settings(79_168).steps
+        123700
+        """
+        if (self.steps > 0) == (self.epochs > 0):
+            raise MiniragError(f"steps = {self.steps} and epochs = {self.epochs}; say one of them, and leave the other at 0")
+        steps = self.steps or self.epochs * (pairs // self.batch)
+        return Settings(
+            steps,
+            self.rate,
+            self.warmup,
+            matrix_rate=self.matrix_rate,
+            end=self.end,
+            weight_decay=self.weight_decay,
+            clip=self.clip,
+            accumulate=self.accumulate,
+            precision=self.precision,
+            seed=seed,
+            log_every=min(20, steps),
+            evaluate_every=max(steps // evaluations, 1),
+            best=best,
+        )
+
+
+# The paper trains with K of 5 or 10 (§3.1) and tells neither rate nor length; these are those of the script that its authors
+# published for it: eight GPUs with eight pairs each.
+PAPER = Recipe(
+    batch=64, k=5, rate=3e-5, epochs=100, warmup=500, weight_decay=0.001, clip=0.1, label_smoothing=0.1, precision="float16"
+)
+CAMPUS = Recipe(batch=32, k=5, rate=3e-5, epochs=10, warmup=200, accumulate=4, precision="bfloat16")  # one GPU
+POCKET = Recipe(batch=16, k=5, rate=5e-4, steps=400, warmup=20, clip=1.0, end=0.03)  # two cores and minutes
+
+
+def finetune(
+    model: RagModel,
+    pairs: Sequence[QuestionAnswer],
+    recipe: Recipe,
+    folder: str | Path,
+    evaluate: Callable[[], Metrics] | None = None,
+    seed: int = 0,
+    title: str = "fine-tuning",
+    progress: bool = True,
+) -> list[Row]:
+    """Train `model`, whose index is attached, on `pairs`; its query encoder and its generator change. Returns the log.
+
+    At each evaluation the log has, beside what `evaluate` says, how the questions of a batch shared their documents since the
+    last one (`collapse.py`), and an alarm where the retriever has collapsed. `folder` keeps all that is needed to go on.
+    """
+    objective = EndToEnd(model, recipe.k, recipe.label_smoothing)
+
+    def measure() -> Metrics:
+        metrics = dict(evaluate()) if evaluate else {}
+        if objective.spreads:
+            metrics |= _watched(objective.spreads, title)
+            objective.spreads.clear()
+        return metrics
+
+    settings = recipe.settings(len(pairs), seed)
+    rows = train(objective, epochs(pairs, recipe.batch, seed), settings, folder, measure, title, progress)
+    model.eval()
+    return rows
+
+
+def _watched(spreads: Sequence[Spread], title: str) -> Metrics:
+    """The means of what was seen, and a word on the screen where they mean collapse."""
+    mean = Spread(*(fmean(values) for values in zip(*(asdict(one).values() for one in spreads), strict=True)))
+    if mean.collapsed:
+        tqdm.write(
+            f"{title}: the retriever has collapsed: a question tells {mean.information:.2f} of {mean.most:.2f} nats about its "
+            "documents; lower the rate, or hold the query encoder still"
+        )
+    return {
+        "documents_entropy": mean.entropy,
+        "documents_information": mean.information,
+        "documents_unique": mean.unique,
+        "collapsed": int(mean.collapsed),
+    }
