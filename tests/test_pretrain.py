@@ -146,7 +146,7 @@ def test_every_order_comes() -> None:
 
 
 def plain(tokens: Sequence[int], tokenizer: Any) -> str:
-    return tokenizer.decode(tokens[1:-1])
+    return tokenizer.decode(tokens[1:-1]).removeprefix(" ")  # before which a text begins
 
 
 def test_what_is_to_be_written_is_the_passage_to_the_letter(lands: MiniWiki, tokenizer: Any) -> None:

@@ -8,6 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from minirag.evaluation.answering import Answered
+from minirag.evaluation.endtoend import Comparison
 from minirag.evaluation.run import Rank, Result
 from minirag.rag.decode import Decoder
 from minirag.retrieval.retriever import Retrieved
@@ -76,6 +77,7 @@ class Findings:
     command: str
     seed: int
     seconds: float
+    trained: Comparison | None = None  # end to end
 
     def of(self, task: str, system: str, metric: str) -> Result | None:
         """The result of that name, or None where nothing of the kind was measured."""

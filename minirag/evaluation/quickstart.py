@@ -1,11 +1,12 @@
 """The main job, end to end: text becomes passages, passages become vectors, vectors an index, and questions find their answers.
 
 It renders MiniWiki, encodes it with the small bi-encoder that ships, searches every question set with BM25, exact search and
-IVF at several n_probe, answers some of the questions with the small reader that ships, and writes a report. What it makes stays
-beside the report and is used again:
+IVF at several n_probe, answers some of the questions with the small reader that ships, trains both end to end, and writes a
+report. What it makes stays beside the report and is used again:
 
     runs/quickstart/miniwiki/nq/{train,dev,test,prose}.jsonl  triviaqa/  webquestions/  …
     runs/quickstart/passages/  vectors/  bm25/  exact/  ivf/      (what each was made from: stages.json)
+    runs/quickstart/endtoend/runs/RAG-Sequence, …/                (the trainings, which go on after a kill)
     runs/quickstart/results.json  report.html
 """
 
@@ -20,11 +21,13 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from minirag.corpus.miniwiki import MiniWiki
 from minirag.corpus.passages import Article, Passage, split_articles
 from minirag.corpus.store import PassageStore
 from minirag.doctor import machine
 from minirag.errors import MiniragError
 from minirag.evaluation.answering import Answered, answer_sets, match_result
+from minirag.evaluation.endtoend import CLOSED_BOOK, RAG, Comparison, Library, compare, starting_weights
 from minirag.evaluation.findings import ANSWERING, BM25, ENCODING, EXACT, RANDOM, Example, Findings, System, ivf
 from minirag.evaluation.report import write_report
 from minirag.evaluation.run import (
@@ -50,6 +53,7 @@ from minirag.retrieval.retriever import Retriever
 from minirag.retrieval.standins import RandomIndex
 from minirag.retrieval.vectors import VectorStore
 from minirag.tasks.openqa import read_questions
+from minirag.training.finetune import POCKET
 
 KS = (1, 5, 20)
 PROBES = (1, 2, 4, 8, 16, 32)
@@ -62,6 +66,7 @@ SETS = {
 }
 TIMED = 512  # questions whose search is timed
 ANSWERED, READ = 60, 5  # questions of each set that are answered, from so many passages
+COMPARED = 200  # questions of each kind that what was trained is measured on
 NOTE = (
     "The questions on facts use the names that the articles use, which favours counting words; those on prose are asked in "
     "other words than the text's, which favours the bi-encoder."
@@ -81,6 +86,7 @@ class Material:
     note: str = ""
     reader: RagModel | None = None  # answers from the passages; without one, they are only searched
     others: Mapping[str, BiEncoder] = dataclasses.field(default_factory=dict)  # bi-encoders to compare with, by name
+    wiki: MiniWiki | None = None  # to train end to end on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +139,8 @@ def quickstart(
     answered = stages.timed("answering", lambda: _answers(material, systems, seed, progress))
     results += [match_result(task, system, own) for (task, system), own in answered.items()]
     results += stages.timed("timing", lambda: _times(material, systems, encoder))
+    trained = _trained(stages, material, passages, seed, progress)
+    results += trained.results if trained else []
     findings = Findings(
         corpus=material.name,
         note=material.note,
@@ -149,6 +157,7 @@ def quickstart(
         command=command,
         seed=seed,
         seconds=time.perf_counter() - start,
+        trained=trained,
     )
     write_results(folder / "results.json", results)
     write_report(folder / "report.html", findings)
@@ -157,7 +166,7 @@ def quickstart(
 
 def miniwiki(folder: Path) -> Material:
     """MiniWiki as it ships, the files of its tasks written to a folder, and its open questions read back."""
-    from minirag.corpus.miniwiki import MiniWiki, publish
+    from minirag.corpus.miniwiki import publish
     from minirag.rag.checkpoints import reader
     from minirag.retrieval.pretrained import has_minilm, mini_biencoder, minilm
 
@@ -165,7 +174,7 @@ def miniwiki(folder: Path) -> Material:
     publish(folder, wiki)
     sets = [QuestionSet(name, tuple(read_questions(folder / file))) for name, file in SETS.items()]
     others = {"MiniLM": minilm()} if has_minilm() else {}
-    return Material("MiniWiki", wiki.articles, sets, encoder, "minirag's mini bi-encoder", NOTE, reader(encoder), others)
+    return Material("MiniWiki", wiki.articles, sets, encoder, "minirag's mini bi-encoder", NOTE, reader(encoder), others, wiki)
 
 
 def build(
@@ -263,6 +272,20 @@ def _answers(
     words = material.reader.with_encoder(None).attach(systems[BM25].index, passages)
     models = {name: (words if name.endswith("BM25") else dense, decoder) for name, decoder in ANSWERING.items()}
     return answer_sets(models, material.sets, ANSWERED, READ, seed, progress)
+
+
+def _trained(stages: Stages, material: Material, passages: PassageStore, seed: int, progress: bool) -> Comparison | None:
+    """RAG-Sequence and RAG-Token beside the closed book, from the checkpoints that ship; old trainings are taken up."""
+    wiki = material.wiki
+    if wiki is None:
+        return None
+
+    def compared(path: Path) -> Comparison:
+        library = Library(wiki, material.encoder, path, seed)
+        return compare(library, (*RAG, CLOSED_BOOK), POCKET, COMPARED, seed, progress)
+
+    ingredients = (material.encoder.fingerprint, passages.fingerprint, starting_weights(), repr(POCKET), str(seed))
+    return stages.get("endtoend", ingredients, compared, compared)
 
 
 def _times(material: Material, systems: Mapping[System, Retriever], encoder: Remembering) -> list[Result]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from minirag.corpus.words import escape, marked
+from minirag.evaluation import endtoend_page
 from minirag.evaluation.answering import Answered
 from minirag.evaluation.figures import bars, latency, lists, posterior
 from minirag.evaluation.findings import ANSWERING, BM25, ENCODING, EXACT, RANDOM, Example, Findings, System
@@ -47,6 +48,7 @@ def render(findings: Findings) -> str:
 <h2>Every question set</h2>
 {_all_sets(findings)}
 {_answers(findings)}
+{endtoend_page.render(findings.trained) if findings.trained else ""}
 <h2>Examples of searching</h2>
 {_examples(findings)}
 <h2>How these numbers were made</h2>

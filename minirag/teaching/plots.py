@@ -125,6 +125,19 @@ def recall_bars(systems: Sequence[str], recalls: Mapping[int, Sequence[tuple[flo
 
 
 @styled
+def learning_curves(curves: Mapping[str, Sequence[tuple[int, float]]], what: str, title: str = "") -> Figure:
+    """(step, value) of each run, by its name."""
+    figure, axes = axes_of(4.6, 3.0)
+    for (name, points), colour, marker in zip(curves.items(), PALETTE, MARKERS, strict=False):
+        steps, values = zip(*points, strict=True)
+        axes.plot(steps, values, color=colour, marker=marker, markersize=4, linewidth=1.2, label=name)
+    axes.set(xlabel="step", ylabel=what, title=title)
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=8)
+    return figure
+
+
+@styled
 def posterior_bars(probabilities: Float[Tensor, " K"], labels: Sequence[str], title: str = "") -> Figure:
     """How a probability is spread over K passages, the first on top."""
     figure, axes = axes_of(4.6, 0.9 + 0.3 * len(labels))

@@ -115,7 +115,7 @@ PAPER = Recipe(
     batch=64, k=5, rate=3e-5, epochs=100, warmup=500, weight_decay=0.001, clip=0.1, label_smoothing=0.1, precision="float16"
 )
 CAMPUS = Recipe(batch=32, k=5, rate=3e-5, epochs=10, warmup=200, accumulate=4, precision="bfloat16")  # one GPU
-POCKET = Recipe(batch=16, k=5, rate=5e-4, steps=400, warmup=20, clip=1.0, end=0.03)  # two cores and minutes
+POCKET = Recipe(batch=16, k=5, rate=1e-4, steps=120, warmup=10, clip=1.0, end=0.03)  # two cores, a minute or two
 
 
 def finetune(
