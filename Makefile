@@ -3,11 +3,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test slow lint lab notebooks checkpoints constraints clean
+.PHONY: quickstart report-full test slow lint lab notebooks checkpoints constraints clean
 
 ## make the environment, run the main job, say where the report lies
 quickstart: .venv/ready
 	$(BIN)/minirag quickstart
+
+## RAG and all its baselines and ablations over three seeds; some hours on two cores
+report-full: .venv/ready
+	$(BIN)/python -m minirag.evaluation.study results/endtoend.json
 
 ## all tests: lint, types, package, documentation, notebooks
 # Two workers with a thread each.

@@ -13,7 +13,7 @@ def make_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
     as if there were a blank before it: so a word is the same tokens at the beginning of a title, of a question or of an answer
     as in the midst of a passage, and can be found again, or copied.
 
-    >>> tokenizer = make_tokenizer(["low lower lowest"] * 9, vocab_size=262)
+    >>> tokenizer = make_tokenizer(["low lower lowest"] * 9, vocab_size=270)
     >>> tokenizer.convert_ids_to_tokens(tokenizer("lower")["input_ids"])
     ['<s>', 'Ġlower', '</s>']
     """
