@@ -95,6 +95,7 @@ def test_a_wrong_cell_is_named(tmp_path, old, new, complaint):
             "where do the rulers of {entity} sit?",
             "more_questions repeats the question 'where do",
         ),
+        ("{entity} is ruled from where?", "Where do the rulers of {entity}, say, sit?", "which asks in the words of the last"),
         ("{value} is whose capital?", "What does {value} rule?", "more_inverse_questions repeats the question 'what does"),
         ('["{value} is whose capital?"]', "[]", "more_inverse_questions has 0 phrasings; write at least 1"),
         ('value = "language"', "", "relations.language.value is missing"),

@@ -186,6 +186,9 @@ def _more(reader: "_Table", key: str, slot: set[str], questions: tuple[str, ...]
     more = reader.templates(key, needs=slot, allows=slot, end="?", optional=True)
     if again := {template.lower() for template in questions} & {template.lower() for template in more}:
         raise reader.fault(key, f"repeats the question {min(again)!r}", "ask in other words")
+    kept = re.sub(r"\\\{[a-z]+\\\}", "(.+)", re.escape(questions[-1])) if questions else "(?!)"  # from training
+    if near := [template for template in more if re.fullmatch(kept, template, re.IGNORECASE)]:
+        raise reader.fault(key, f"has {near[0]!r}, which asks in the words of the last question", "ask in other words")
     return more
 
 
