@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from minirag.corpus.miniwiki import MiniWiki
+from minirag.corpus.miniwiki.snapshots import load_offices
+from minirag.errors import MiniragError
 from minirag.evaluation.endtoend import (
     ABLATIONS,
     CLOSED_BOOK,
@@ -141,7 +143,7 @@ def test_the_page_says_what_was_found() -> None:
     results = [share("new", "RAG", 0.5), share("new", "RAG", 0.875, "recall"), share("new", "RAG − closed book", 0.42)]
     results += [share("new", "closed book", 0.08), share("new", "closed book", 0.0, "recall")]
     rows = [{"step": 20, "loss": 3.0}, {"step": 40, "loss": 2.0}]
-    watched = {"step": 40, "documents_information": 0.25, "documents_unique": 0.3, "collapsed": 1}
+    watched = {"step": 40, "documents_information": 0.25, "documents_most": 4.1589, "documents_unique": 0.3, "collapsed": 1}
     swaps = {"RAG": {(2016, 2016): share("", "", 0.6), (2016, 2018): share("", "", 0.01),
                      (2018, 2016): share("", "", 0.02), (2018, 2018): share("", "", 0.55)}}  # fmt: skip
     logs = {"RAG": [*rows, watched], "closed book": rows}
@@ -160,3 +162,25 @@ def test_the_page_says_what_was_found() -> None:
     ):
         assert told in page, told
     assert "collapsed</strong>" not in render(Comparison([("new", 40)], results, logs, {}, SHORT, 123, None))
+
+
+def test_a_training_is_taken_up_only_where_it_would_come_out_the_same(lands: MiniWiki, library: Library) -> None:
+    pairs = library.pairs()
+    folders = library.folder / "runs"
+    before = set(folders.glob("RAG-Token*"))
+    for recipe, own in ((SHORT, pairs), (SHORT, pairs), (replace(SHORT, rate=1e-3), pairs), (SHORT, pairs[:-1])):
+        trained(library, RAG[1], recipe, own, progress=False)
+    assert len({folder for folder in folders.glob("RAG-Token*") if folder.is_dir()} - before) == 3
+
+
+def test_a_swap_that_fails_puts_the_memory_back(lands: MiniWiki, library: Library, tmp_path) -> None:
+    model = library.model(RAG[0])
+    before = model.retriever
+    with pytest.raises(MiniragError, match="is more than the"):
+        hot_swap(model, MiniWiki(lands.domains, [], load_offices()[:2]), tmp_path, k=10_000)
+    assert model.retriever is before
+
+
+def test_nothing_to_measure_is_said(library: Library) -> None:
+    with pytest.raises(MiniragError, match=r"nothing to measure RAG on \(new\); give at least one question"):
+        results_of("RAG", "new", Marks((), ()))

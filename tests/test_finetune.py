@@ -1,6 +1,7 @@
 """RAG trained end to end on a world of a few sentences: what learns, what stays, what is watched."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -12,6 +13,7 @@ from rag_cases import small_bart
 from minirag.corpus.passages import Passage
 from minirag.corpus.store import PassageStore
 from minirag.errors import MiniragError
+from minirag.files import only_process
 from minirag.models.bert import Bert, BertConfig
 from minirag.rag.collapse import Spread, spread
 from minirag.rag.contexts import Contexts
@@ -161,7 +163,8 @@ def test_what_is_evaluated_and_how_documents_are_shared_stand_in_the_log(make: M
     (last,) = [row for row in read_log(tmp_path / "run") if row["step"] == 6 and "exact_match" in row]
     assert last["exact_match"] == 0.5
     assert 0 <= last["documents_information"] <= last["documents_entropy"]
-    assert 0.25 <= last["documents_unique"] <= 1
+    assert last["documents_most"] == pytest.approx(torch.tensor(8.0).log().item())
+    assert 0.125 <= last["documents_unique"] <= 1
 
 
 def test_collapse_raises_the_alarm(make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,11 +174,11 @@ def test_collapse_raises_the_alarm(make: Make, tmp_path: Path, capsys: pytest.Ca
     model.query_encoder.requires_grad_(False)
     finetune(model, PAIRS, SHORT, tmp_path / "run", title="RAG", progress=False)
     assert read_log(tmp_path / "run")[-1]["collapsed"] == 1
-    assert "RAG: the retriever has collapsed: a question tells 0.01 of 1.39 nats about its documents" in capsys.readouterr().out
+    assert "RAG: the retriever has collapsed: a question tells 0.01 of 2.08 nats about its documents" in capsys.readouterr().out
 
 
 def found(*rows: int) -> Retrieved:
-    return Retrieved("?", [PASSAGES[row] for row in rows], torch.tensor(rows), torch.zeros(len(rows)))
+    return Retrieved("?", [PASSAGES[row] for row in rows], torch.tensor(rows, dtype=torch.int64), torch.zeros(len(rows)))
 
 
 def test_the_spread_of_documents_by_hand() -> None:
@@ -203,3 +206,72 @@ def test_a_recipe_has_steps_or_epochs() -> None:
     for wrong in (Recipe(8, 5, 1e-3), Recipe(8, 5, 1e-3, steps=3, epochs=1)):
         with pytest.raises(MiniragError, match="say one of them"):
             wrong.settings(pairs=100)
+
+
+def test_a_question_without_documents_is_refused_by_the_spread_and_left_out_in_training(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(MiniragError, match="a question found no document"):
+        spread([found(0), found()], torch.zeros(2, 1))
+    words = BM25Index()
+    words.add(PASSAGES)
+    plain = make(index=words)
+    model = RagModel(plain.generator, plain.contexts, None, null_document="bias")
+    model.attach(words, plain.retriever.passages)
+    pairs = [*PAIRS[:3], QuestionAnswer("xyzzy?", "blue sea")]
+    rows = finetune(model, pairs, SHORT, tmp_path / "run", progress=False)
+    assert rows[-1]["documents_most"] == pytest.approx(torch.tensor(3.0).log().item())
+
+
+@pytest.mark.parametrize(
+    ("pairs", "recipe", "said"),
+    [
+        ([], SHORT, "a batch of 4 cannot be drawn from 0 examples"),
+        (PAIRS[:3], SHORT, "a batch of 4 cannot be drawn from 3 examples"),
+        (PAIRS, Recipe(4, 99, 1e-3, steps=2), "k = 99 is more than the 8 passages"),
+        ([QuestionAnswer(" ", "x")] * 4, SHORT, "question 0 is empty"),
+    ],
+)
+def test_what_cannot_be_trained_is_said(make: Make, tmp_path: Path, pairs: list, recipe: Recipe, said: str) -> None:
+    with pytest.raises(MiniragError, match=said):
+        finetune(make(), pairs, recipe, tmp_path / "run", progress=False)
+
+
+class Killed(BaseException):
+    """No error that anything would catch."""
+
+
+@pytest.mark.parametrize("at", [1, 3, 5])
+def test_killed_it_goes_on_to_the_same_weights_and_log(make: Make, tmp_path: Path, at: int) -> None:
+    """Searching is part of a step: what the query encoder finds after a kill is what it would have found."""
+    whole, cut = make(), make()
+    calls = 0
+    search = cut.retriever.search
+
+    def killing(questions: list[str], k: int) -> list[Retrieved]:
+        nonlocal calls
+        calls += 1
+        if calls > at:
+            raise Killed
+        return search(questions, k)
+
+    recipe = replace(SHORT, steps=6)
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patched:
+        settings = Recipe.settings
+        patched.setattr(Recipe, "settings", lambda *given, **named: replace(settings(*given, **named), save_every=2))
+        log = finetune(whole, PAIRS, recipe, tmp_path / "whole", progress=False)
+        cut.retriever.search = killing
+        with pytest.raises(Killed):
+            finetune(cut, PAIRS, recipe, tmp_path / "cut", progress=False)
+        again = make()
+        went_on = finetune(again, PAIRS, recipe, tmp_path / "cut", progress=False)
+    assert same(weights(whole), weights(again))
+    timeless = [[{name: value for name, value in row.items() if name != "seconds"} for row in rows] for rows in (log, went_on)]
+    assert timeless[0] == timeless[1]
+
+
+def test_two_processes_do_not_train_in_one_folder(make: Make, tmp_path: Path) -> None:
+    with (
+        only_process(tmp_path / ".run.lock", "busy"),
+        pytest.raises(MiniragError, match="another training is at work"),
+    ):
+        finetune(make(), PAIRS, SHORT, tmp_path / "run", progress=False)

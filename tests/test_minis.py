@@ -41,7 +41,7 @@ SMALL = Sizes(
     heads=2,
     encoder_dim=64,
     encoder_heads=2,
-    words=replace(SHORT, steps=100, rate=1e-2),
+    words=replace(SHORT, steps=200, rate=1e-2),
     finding=SHORT,
     word_pairs=32,
     denoising=SHORT,
@@ -85,7 +85,7 @@ def test_a_bi_encoder_learns_to_find_passages_for_questions_of_entities_it_was_n
     def loss(one: BiEncoder) -> float:
         return sum(float(InBatch(one, 20.0)(draw(step))[0]) for step in range(8)) / (8 * 32)
 
-    assert loss(encoder) < 0.85 * loss(beginner)
+    assert loss(encoder) < 0.8 * loss(beginner)
     new = [example for example in examples_of(few, "test") if example.new_entity]
     assert len(new) > 20
     vectors = encoder.encode_passages(few.passages)

@@ -20,6 +20,7 @@ from minirag.corpus.miniwiki.examples import Example
 from minirag.corpus.miniwiki.snapshots import YEARS, snapshot
 from minirag.corpus.passages import Passage, split_articles
 from minirag.corpus.store import PassageStore
+from minirag.errors import MiniragError
 from minirag.evaluation.answering import BATCH
 from minirag.evaluation.run import QuestionSet, Result
 from minirag.files import fingerprint_of
@@ -82,6 +83,13 @@ class Library:
         self.passages = PassageStore.write(self.folder / "passages", wiki.passages)
 
     @cached_property
+    def fingerprint(self) -> str:
+        """A name for what trainings begin with: passages, bi-encoder, generators."""
+        folders = (data_dir() / "checkpoints" / name for name in ("reader", "bart"))
+        generators = ((folder / "checksums.json").read_text(encoding="utf-8") for folder in folders)
+        return fingerprint_of(self.passages.fingerprint, self.encoder.fingerprint, *generators)
+
+    @cached_property
     def vectors(self) -> ExactIndex | BM25Index:
         return index_of(self.encoder, self.wiki.passages)
 
@@ -118,12 +126,6 @@ class Library:
         treats TriviaQA's: those count that stand in the passages found (of four thousand the top 20, not 1,000)."""
         asked = [question_of(example) for example in examples_of(self.wiki, "train")]
         return answers_found(asked, Retriever(self.words, self.passages), k=20)
-
-
-def starting_weights() -> str:
-    """A name for the generators that variants begin with."""
-    folders = (data_dir() / "checkpoints" / name for name in ("reader", "bart"))
-    return fingerprint_of(*((folder / "checksums.json").read_text(encoding="utf-8") for folder in folders))
 
 
 def index_of(encoder: BiEncoder | None, passages: Sequence[Passage]) -> ExactIndex | BM25Index:
@@ -174,20 +176,14 @@ def marks(model: RagModel, questions: Sequence[Question], k: int, **search: Any)
 def trained(
     library: Library, variant: Variant, recipe: Recipe, pairs: Sequence[QuestionAnswer], seed: int = 0, progress: bool = True
 ) -> tuple[RagModel, list[Row]]:
-    """The variant, fine-tuned in a folder of the library's that bears its name and seed; and the log."""
-    model = library.model(variant)
-    k = variant.passages(recipe.k)
-    folder = library.folder / "runs" / f"{variant.name}, k {k}, seed {seed}"
-    rows = finetune(
-        model,
-        pairs,
-        replace(recipe, k=k, rate=variant.times * recipe.rate, steps=variant.times * recipe.steps),
-        folder,
-        seed=seed,
-        title=variant.name,
-        progress=progress,
-    )
-    return model, rows
+    """The variant, fine-tuned; and the log. Its folder in the library's bears the variant's name and a fingerprint of all that
+    the training is made from, so that a run is taken up only where it would come out the same."""
+    model, times = library.model(variant), variant.times
+    own = replace(recipe, k=variant.passages(recipe.k), rate=times * recipe.rate, steps=times * recipe.steps)
+    asked = (f"{pair.question}\t{pair.answer}" for pair in pairs)
+    made_from = fingerprint_of(library.fingerprint, repr(variant), repr(own), *asked)[:12]
+    folder = library.folder / "runs" / f"{variant.name}, seed {seed}, {made_from}"
+    return model, finetune(model, pairs, own, folder, seed=seed, title=variant.name, progress=progress)
 
 
 def results_of(system: str, task: str, own: Marks) -> list[Result]:
@@ -207,17 +203,24 @@ def hot_swap(model: RagModel, wiki: MiniWiki, folder: str | Path, k: int) -> dic
     """The index is exchanged, nothing else (§4.5): for each year's snapshot of the offices, and each year's holders, whether
     "Who is {position}?" is answered with that year's holder. By (year of the index, year of the holders)."""
     hits: dict[tuple[Year, Year], tuple[bool, ...]] = {}
-    asked, before = [office.question() for office in wiki.offices], model.retriever
-    for year in YEARS:
-        pages = [page.article for page in snapshot(wiki.offices, year, wiki.links)]
-        passages = PassageStore.write(Path(folder) / str(year), split_articles([*wiki.articles, *pages]))
-        model.attach(index_of(model.encoder, list(passages)), passages)
-        said = [answer.text for batch in batches(asked) for answer in model.answer(batch, k)]
-        for other in YEARS:
-            names = [(office.holders[other].name, *office.holders[other].aliases) for office in wiki.offices]
-            hits[year, other] = tuple(exact_match(text, own) for text, own in zip(said, names, strict=True))
-    model.retriever = before
+    before = model.retriever
+    try:
+        for year in YEARS:
+            model.attach(*_snapshot_memory(model, wiki, year, Path(folder) / str(year)))
+            said = [answer.text for batch in batches(wiki.offices) for answer in model.answer([o.question() for o in batch], k)]
+            for other in YEARS:
+                names = [(office.holders[other].name, *office.holders[other].aliases) for office in wiki.offices]
+                hits[year, other] = tuple(exact_match(text, own) for text, own in zip(said, names, strict=True))
+    finally:
+        model.retriever = before
     return hits
+
+
+def _snapshot_memory(model: RagModel, wiki: MiniWiki, year: Year, folder: Path) -> tuple[ExactIndex | BM25Index, PassageStore]:
+    """MiniWiki and that year's pages on offices and holders, under the model's own way to search."""
+    pages = [page.article for page in snapshot(wiki.offices, year, wiki.links)]
+    passages = PassageStore.write(folder, split_articles([*wiki.articles, *pages]))
+    return index_of(model.encoder, list(passages)), passages
 
 
 @dataclass(frozen=True)
@@ -274,4 +277,6 @@ def _right_answer(model: RagModel, questions: Sequence[Question], own: Marks, k:
 
 
 def _share(task: str, system: str, hits: Sequence[bool]) -> Result:
+    if not hits:
+        raise MiniragError(f"there is nothing to measure {system} on ({task}); give at least one question")
     return Result(task, system, "exact_match", sum(hits) / len(hits), *wilson_interval(sum(hits), len(hits)), len(hits))

@@ -93,13 +93,14 @@ def _shared(found: Comparison) -> str:
     watched = {name: last for name, rows in found.logs.items() if (last := _last_watched(rows)) and found.swaps.get(name)}
     if not watched:
         return ""
+    most = next(iter(watched.values()))["documents_most"]
     told = "; ".join(
         f"{escape(name)}: {row['documents_information']:.2f} nats, {100 * row['documents_unique']:.0f} % of the documents "
         f"different{', <strong>collapsed</strong>' if row['collapsed'] else ''}"
         for name, row in watched.items()
     )
-    return f"""<p>Has the retriever collapsed? A question of a batch of {found.recipe.batch} could tell up to
-{math.log(found.recipe.batch):.2f} nats about its documents. At the end: {told}.</p>"""
+    return f"""<p>Has the retriever collapsed? Each of {round(math.exp(most))} questions could tell up to {most:.2f} nats about
+its documents. At the end: {told}.</p>"""
 
 
 def _last_watched(rows: Sequence[Row]) -> Row | None:

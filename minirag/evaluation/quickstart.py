@@ -27,7 +27,7 @@ from minirag.corpus.store import PassageStore
 from minirag.doctor import machine
 from minirag.errors import MiniragError
 from minirag.evaluation.answering import Answered, answer_sets, match_result
-from minirag.evaluation.endtoend import CLOSED_BOOK, RAG, Comparison, Library, compare, starting_weights
+from minirag.evaluation.endtoend import CLOSED_BOOK, RAG, Comparison, Library, compare
 from minirag.evaluation.findings import ANSWERING, BM25, ENCODING, EXACT, RANDOM, Example, Findings, System, ivf
 from minirag.evaluation.report import write_report
 from minirag.evaluation.run import (
@@ -139,7 +139,7 @@ def quickstart(
     answered = stages.timed("answering", lambda: _answers(material, systems, seed, progress))
     results += [match_result(task, system, own) for (task, system), own in answered.items()]
     results += stages.timed("timing", lambda: _times(material, systems, encoder))
-    trained = _trained(stages, material, passages, seed, progress)
+    trained = stages.timed("training end to end", lambda: _trained(material, folder / "endtoend", seed, progress))
     results += trained.results if trained else []
     findings = Findings(
         corpus=material.name,
@@ -274,18 +274,12 @@ def _answers(
     return answer_sets(models, material.sets, ANSWERED, READ, seed, progress)
 
 
-def _trained(stages: Stages, material: Material, passages: PassageStore, seed: int, progress: bool) -> Comparison | None:
+def _trained(material: Material, folder: Path, seed: int, progress: bool) -> Comparison | None:
     """RAG-Sequence and RAG-Token beside the closed book, from the checkpoints that ship; old trainings are taken up."""
-    wiki = material.wiki
-    if wiki is None:
+    if material.wiki is None:
         return None
-
-    def compared(path: Path) -> Comparison:
-        library = Library(wiki, material.encoder, path, seed)
-        return compare(library, (*RAG, CLOSED_BOOK), POCKET, COMPARED, seed, progress)
-
-    ingredients = (material.encoder.fingerprint, passages.fingerprint, starting_weights(), repr(POCKET), str(seed))
-    return stages.get("endtoend", ingredients, compared, compared)
+    library = Library(material.wiki, material.encoder, folder, seed)
+    return compare(library, (*RAG, CLOSED_BOOK), POCKET, COMPARED, seed, progress)
 
 
 def _times(material: Material, systems: Mapping[System, Retriever], encoder: Remembering) -> list[Result]:

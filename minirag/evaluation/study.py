@@ -26,11 +26,10 @@ from minirag.evaluation.endtoend import (
     marks,
     question_sets,
     results_of,
-    starting_weights,
     trained,
 )
 from minirag.evaluation.run import Result
-from minirag.files import fingerprint_of, write_json
+from minirag.files import write_json
 from minirag.retrieval.biencoder import BiEncoder
 from minirag.training.finetune import POCKET, Recipe
 
@@ -52,9 +51,8 @@ def study(
 ) -> list[Row]:
     """All results, each with its seed. Metrics name the two years of a hot-swap, and numbers of passages that are others."""
     rows: list[Row] = []
-    made_from = fingerprint_of(encoder.fingerprint, starting_weights(), repr(recipe))[:12]
     for seed in seeds:
-        library = Library(wiki, encoder, folder / made_from / f"seed {seed}", seed)
+        library = Library(wiki, encoder, folder / f"seed {seed}", seed)
         results = [*_compared(library, recipe, count, seed, progress), *_passages(library, recipe, count, seed, read, progress)]
         rows += [asdict(result) | {"seed": seed} for result in results]
     return rows

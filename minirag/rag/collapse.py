@@ -29,7 +29,7 @@ class Spread:
     `unique`: different documents among all that were found, from 1/B where all are the same ones to 1; `information`: I(X; Z).
     """
 
-    questions: int | float
+    questions: int
     entropy: float
     entropy_of_one: float
     unique: float
@@ -60,6 +60,8 @@ def spread(found: Sequence[Retrieved], scores: Float[Tensor, "B K"]) -> Spread:
     """
     if len(found) < 2:
         raise MiniragError(f"{len(found)} questions cannot be told apart by their documents; give at least two")
+    if not all(len(one.rows) for one in found):
+        raise MiniragError("a question found no document, and shares none with the others; leave it out")
     weights = scores[:, : max(len(one.rows) for one in found)].detach().double().softmax(1).cpu()  # [B, K]
     together: dict[int, float] = {}
     for one, own in zip(found, weights, strict=True):

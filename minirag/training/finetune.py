@@ -8,15 +8,15 @@ gradient raises the score of those passages that make the answer likely. The bas
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
+import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from minirag.errors import MiniragError
-from minirag.rag.collapse import Spread, spread
+from minirag.rag.collapse import spread
 from minirag.rag.model import RagModel
 from minirag.retrieval.retriever import Retrieved
 from minirag.training.draws import epochs
@@ -25,29 +25,27 @@ from minirag.training.settings import Precision, Settings
 from minirag.training.state import Row
 from minirag.training.targets import QuestionAnswer
 
+WATCHED = 64  # questions by which collapse is seen
+
 
 class EndToEnd(nn.Module):
     """The objective: −log p(y|x) over the `k` passages that the query encoder, as it is at that step, finds for x.
 
-    `spreads`: how each batch's questions shared their documents, since they were last looked at. Where nothing of the retriever
-    learns, a question is searched once and what it found is kept.
+    Where nothing of the retriever learns, a question is searched once and what it found is kept.
     """
 
     def __init__(self, model: RagModel, k: int, label_smoothing: float = 0.0) -> None:
         super().__init__()
         self.model, self.k, self.label_smoothing = model, k, label_smoothing
-        self.spreads: list[Spread] = []
         self._found: dict[str, Retrieved] = {}
 
     def forward(self, examples: Sequence[QuestionAnswer]) -> tuple[Tensor, int]:
         """The sum of the questions' losses in nats, and their number."""
         model = self.model
-        found = self._retrieved([one.question for one in examples])
+        found = self.retrieved([one.question for one in examples])
         scores = model.doc_scores(found)  # [B, K]
         targets = model.contexts.targets([one.answer for one in examples]).to(model.device)  # [B, T]
         losses = model.loss(*model.read(found), scores, targets, label_smoothing=self.label_smoothing)  # [B]
-        if len(examples) > 1:
-            self.spreads.append(spread(found, scores))
         return losses.sum(), len(examples)
 
     @property
@@ -55,7 +53,8 @@ class EndToEnd(nn.Module):
         encoder = self.model.query_encoder
         return encoder is not None and any(weight.requires_grad for weight in encoder.parameters())
 
-    def _retrieved(self, questions: Sequence[str]) -> list[Retrieved]:
+    def retrieved(self, questions: Sequence[str]) -> list[Retrieved]:
+        """What each question finds now."""
         if self.retriever_learns:
             return self.model.retrieve(questions, self.k)
         new = [question for question in dict.fromkeys(questions) if question not in self._found]
@@ -130,17 +129,15 @@ def finetune(
 ) -> list[Row]:
     """Train `model`, whose index is attached, on `pairs`; its query encoder and its generator change. Returns the log.
 
-    At each evaluation the log has, beside what `evaluate` says, how the questions of a batch shared their documents since the
-    last one (`collapse.py`), and an alarm where the retriever has collapsed. `folder` keeps all that is needed to go on.
+    At each evaluation the log has, beside what `evaluate` says, how 64 of the questions share their documents (`collapse.py`),
+    and an alarm where the retriever has collapsed. `folder` keeps all that is needed to go on.
     """
     objective = EndToEnd(model, recipe.k, recipe.label_smoothing)
+    watched = list(dict.fromkeys(pair.question for pair in pairs[:: max(len(pairs) // WATCHED, 1)]))[:WATCHED]
 
     def measure() -> Metrics:
         metrics = dict(evaluate()) if evaluate else {}
-        if objective.spreads:
-            metrics |= _watched(objective.spreads, title)
-            objective.spreads.clear()
-        return metrics
+        return metrics | _shared(objective, watched, title)
 
     settings = recipe.settings(len(pairs), seed)
     rows = train(objective, epochs(pairs, recipe.batch, seed), settings, folder, measure, title, progress)
@@ -148,17 +145,22 @@ def finetune(
     return rows
 
 
-def _watched(spreads: Sequence[Spread], title: str) -> Metrics:
-    """The means of what was seen, and a word on the screen where they mean collapse."""
-    mean = Spread(*(fmean(values) for values in zip(*(asdict(one).values() for one in spreads), strict=True)))
-    if mean.collapsed:
+@torch.no_grad()
+def _shared(objective: EndToEnd, questions: Sequence[str], title: str) -> Metrics:
+    """How questions share their documents, and a word on the screen where that is collapse; nothing of fewer than two."""
+    found = [one for one in objective.retrieved(questions) if len(one.rows)]  # others have the null document alone
+    if len(found) < 2:
+        return {}
+    own = spread(found, objective.model.doc_scores(found))
+    if own.collapsed:
         tqdm.write(
-            f"{title}: the retriever has collapsed: a question tells {mean.information:.2f} of {mean.most:.2f} nats about its "
+            f"{title}: the retriever has collapsed: a question tells {own.information:.2f} of {own.most:.2f} nats about its "
             "documents; lower the rate, or hold the query encoder still"
         )
     return {
-        "documents_entropy": mean.entropy,
-        "documents_information": mean.information,
-        "documents_unique": mean.unique,
-        "collapsed": int(mean.collapsed),
+        "documents_entropy": own.entropy,
+        "documents_information": own.information,
+        "documents_most": own.most,
+        "documents_unique": own.unique,
+        "collapsed": int(own.collapsed),
     }

@@ -13,12 +13,8 @@ from typing import Any
 from minirag.corpus.miniwiki.tables import read_toml
 from minirag.errors import MiniragError
 
-_RELATION_KEYS = {"label", "value", "statements", "many", "inverse", "questions", "inverse_questions"} | {
-    "more_questions",
-    "more_inverse_questions",
-    "open",
-    "absent",
-}
+_RELATION_KEYS = {"label", "value", "statements", "many", "inverse", "open", "absent"}
+_RELATION_KEYS |= {"questions", "inverse_questions", "more_questions", "more_inverse_questions"}
 _OVERVIEW_KEYS = {"title", "relations", "lines", "opening"}
 _DOMAIN_KEYS = {"kind", "plural", "common", "short", "intro", "together", "relations", "overviews"}
 # How many phrasings of each sort there must be. The last question of a relation is kept from training (see `questions.py`).
