@@ -15,6 +15,7 @@ from minirag.corpus.miniwiki import clues, questions
 from minirag.corpus.miniwiki.examples import Example
 from minirag.corpus.miniwiki.facts import Domain, Entity, Fact, Value, contains, facts_of, has_intro, normal
 from minirag.corpus.miniwiki.graph import Place, fact_id
+from minirag.corpus.miniwiki.names import Names, renamed
 from minirag.corpus.miniwiki.phrasings import Phrasings, Relation
 from minirag.corpus.miniwiki.splits import FactKey, fact_key
 from minirag.corpus.miniwiki.wiki import MiniWiki
@@ -40,13 +41,19 @@ class Tellable:
         domains = [_trained(wiki, domain, held) for domain in wiki.domains]
         return cls(domains, held, frozenset(example.text for example in made if example.split != "train"))
 
+    @cached_property
+    def names(self) -> Names:
+        """The words that a world may exchange."""
+        return Names.of(self.domains)
+
 
 class World:
     """One such wiki, and all the questions that can be asked in it, in the phrasings that training may use."""
 
     def __init__(self, tellable: Tellable, seed: str) -> None:
         chance = random.Random(seed)
-        self.wiki = MiniWiki([_exchanged(domain, chance) for domain in tellable.domains], [], [])
+        domains = renamed(tellable.domains, tellable.names.exchanged(chance))
+        self.wiki = MiniWiki([_exchanged(domain, chance) for domain in domains], [], [])
         self._tellable = tellable
 
     @cached_property
