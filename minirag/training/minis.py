@@ -40,8 +40,8 @@ from minirag.training.tokenizer import make_tokenizer
 WORK = Path("runs/checkpoints")
 WORDS = Settings(steps=2_000, rate=5e-3, warmup=100, weight_decay=0.0, end=0.03, save_every=500)
 FINDING = Settings(steps=200, rate=5e-4, warmup=50, end=0.03, save_every=100)
-DENOISING = Settings(steps=1_000, rate=2.5e-3, matrix_rate=5e-3, warmup=100, end=0.1, save_every=250)
-TOGETHER = Settings(steps=6_600, rate=2.5e-3, matrix_rate=5e-3, warmup=100, end=0.5, save_every=500)
+DENOISING = Settings(steps=850, rate=2.5e-3, matrix_rate=5e-3, warmup=100, end=0.1, save_every=250)
+TOGETHER = Settings(steps=6_000, rate=2.5e-3, matrix_rate=5e-3, warmup=100, end=0.5, save_every=500)
 READING = Settings(steps=2_800, rate=1.25e-3, matrix_rate=2.5e-3, warmup=20, end=0.03, save_every=500)
 
 
@@ -123,7 +123,7 @@ class Minis:
         """The same BART once it has read about worlds that are not true."""
         sizes, contexts = self.sizes, Contexts(self.tokenizer, max_length=self.sizes.positions)
         tellable = Tellable.of(self.wiki)
-        many = Reading(tellable, contexts, sizes.passages, sizes.questions, sizes.seed)
+        many = Reading(tellable, contexts, sizes.passages, sizes.questions, sizes.seed, renewed=150)  # asked about once
         answering = Answering(bart, len(many.kinds))
         self._train(answering, many, sizes.together, "reader-together")
         one = Reading(tellable, contexts, sizes.texts, seed=sizes.seed + 1, away=0.03)  # worlds of its own
