@@ -31,7 +31,7 @@ ARTICLES = [
     {"id": "c", "title": "Città", "text": "The young city and the old city 🏙 of the blue river."},
 ]
 WORDS = ["the", "a", "red", "blue", "panda", "river", "city", "lives", "in", "near", "old", "young", "and", "of", "citta"]
-COMMANDS = ["quickstart", "download", "passages", "encode", "index build", "index info", "search", "ask", "doctor"]
+COMMANDS = ["quickstart", "download", "passages", "encode", "index build", "index info", "search", "ask", "finetune", "doctor"]
 COMMANDS += ["bench search", "bench encode", "bench decode", "bench loss", "bench train", "miniwiki"]
 PROGRAM = [sys.executable, "-c", "import sys; from minirag.cli import main; sys.exit(main())"]
 
@@ -251,6 +251,67 @@ def test_ask_names_what_is_missing(home, model, fails, monkeypatch, tmp_path) ->
     assert "is empty" in fails("ask", " ", *here, "--encoder", home / "encoder", "--model", model)
     monkeypatch.chdir(tmp_path)
     assert "run `minirag quickstart` once" in fails("ask", "who")
+
+
+ASKED = "".join(f'{{"question": "where is the {word}", "answer": ["old city", "the blue river"]}}\n' for word in WORDS)
+
+
+@pytest.fixture
+def tune(home, model, tmp_path):
+    """The arguments of a short training in `home`."""
+    (tmp_path / "asked.jsonl").write_text(ASKED, encoding="utf-8")
+    line = ["finetune", "--train", tmp_path / "asked.jsonl", "--model", model, "--passages", home / "passages", "--steps", 2]
+
+    def arguments(kind: str, *more: object) -> list[object]:
+        encoder = [] if kind == "bm25" else ["--encoder", home / "encoder"]
+        return [*line, "--index", home / kind, *encoder, "--out", tmp_path / "out", "--quiet", *more]
+
+    return arguments
+
+
+def test_a_model_is_trained_end_to_end_saved_and_asked(home, tune, run, tmp_path) -> None:
+    """And it is what its later trainings begin with, as the paper's WebQuestions and CuratedTREC begin with NQ's."""
+    dev = ["--dev", tmp_path / "asked.jsonl"]
+    told = run(*tune("exact", "--scheme", "token", *dev, "--json"))
+    assert (told["questions"], told["examples"], told["step"]) == (len(WORDS), 2 * len(WORDS), 2)
+    assert 0 <= told["exact_match"] <= 1
+    assert run(*tune("exact", "--scheme", "token", *dev, "--json")) == told  # the run is over: nothing is done again
+    line = ["ask", "where", "--passages", home / "passages", "--index", home / "exact", "--max-length", 3, "--json"]
+    trained = run(*line, "--model", tmp_path / "out")
+    assert trained != run(*line, "--model", home / "bart", "--encoder", home / "encoder")
+    saved = json.loads((tmp_path / "out" / "rag.json").read_text(encoding="utf-8"))
+    assert saved["scheme"] == "token"
+    (tmp_path / "trec.tsv").write_text("".join(f"{i}\tx\twhere is {i}\t(old|blue) (city|river)\n" for i in range(16)))
+    further = tune("exact", "--model", tmp_path / "out", "--answers", "matched", "--out", tmp_path / "trec", "--json")
+    further[2], encoder = tmp_path / "trec.tsv", further.index("--encoder")
+    del further[encoder : encoder + 2]
+    assert run(*further)["examples"] == 16
+    assert json.loads((tmp_path / "trec" / "rag.json").read_text(encoding="utf-8"))["scheme"] == "sequence"
+
+
+def test_what_is_held_still_stays(home, tune, run, tmp_path) -> None:
+    from minirag.rag.checkpoints import from_pretrained
+
+    before = from_pretrained(home / "encoder" / ".." / "bart")
+    run(*tune("exact", "--frozen"))
+    run(*tune("exact", "--out", tmp_path / "free"))
+    frozen, free = from_pretrained(tmp_path / "out"), from_pretrained(tmp_path / "free")
+    assert frozen.encoder.fingerprint == free.encoder.fingerprint  # the passages' side, which the index was made by
+    questions = [model.encoder.encode_queries(["where is the city"]) for model in (frozen, free)]
+    assert not torch.equal(*questions)
+    assert not torch.equal(before.generator.words.weight, frozen.generator.words.weight)
+    run(*tune("bm25", "--out", tmp_path / "words", "--answers", "found"))
+    assert from_pretrained(tmp_path / "words").encoder is None
+
+
+def test_what_cannot_be_learnt_from_is_refused(tune, fails, tmp_path) -> None:
+    (tmp_path / "asked.jsonl").write_text('{"question": "where", "answer": ["nowhere at all"]}\n')
+    assert "use --answers each" in fails(*tune("bm25", "--answers", "found"))
+    trec = tune("exact")
+    (tmp_path / "trec.tsv").write_text("1\tx\twhere\tnow+here\n")
+    trec[2] = tmp_path / "trec.tsv"
+    assert "use --answers matched" in fails(*trec)
+    assert not (tmp_path / "out").exists()
 
 
 def test_probe_overrides_how_the_index_was_built(home, run, ask, tmp_path) -> None:

@@ -174,7 +174,7 @@ def test_collapse_raises_the_alarm(make: Make, tmp_path: Path, capsys: pytest.Ca
     model.query_encoder.requires_grad_(False)
     finetune(model, PAIRS, SHORT, tmp_path / "run", title="RAG", progress=False)
     assert read_log(tmp_path / "run")[-1]["collapsed"] == 1
-    assert "RAG: the retriever has collapsed: a question tells 0.01 of 2.08 nats about its documents" in capsys.readouterr().out
+    assert "RAG: the retriever has collapsed: a question tells 0.01 of 2.08 nats about its documents" in capsys.readouterr().err
 
 
 def found(*rows: int) -> Retrieved:

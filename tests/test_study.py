@@ -1,26 +1,42 @@
-"""The ablations, on a MiniWiki of one domain and two steps of training."""
+"""The ablations, on a MiniWiki of one domain and a step of training."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 from minirag.corpus.miniwiki import MiniWiki
 from minirag.evaluation.endtoend import ABLATIONS, CLOSED_BOOK, RAG
-from minirag.evaluation.study import LEARNT_FROM, study
+from minirag.evaluation.study import LEARNT_FROM, Workshop, parts, report
 from minirag.retrieval.pretrained import mini_biencoder
 from minirag.training.finetune import POCKET
 
+SHORT = replace(POCKET, batch=2, k=2, steps=1, warmup=0)
+NAMES = {variant.name for variant in (*RAG, *ABLATIONS, CLOSED_BOOK)}
 
-def test_every_variant_is_measured_for_every_seed(wiki: MiniWiki, tmp_path) -> None:
+
+def test_every_variant_is_measured_for_every_seed(wiki: MiniWiki, tmp_path: Path) -> None:
     few = MiniWiki(wiki.domains[:1], wiki.prose[:1], wiki.offices[:2])
-    encoder, short = mini_biencoder(dtype="float32"), replace(POCKET, batch=2, k=2, steps=1, warmup=0)
-    rows = study(few, encoder, tmp_path, seeds=(4,), recipe=short, count=2, read=(1, 3), progress=False)
-    names = {variant.name for variant in (*RAG, *ABLATIONS, CLOSED_BOOK)}
-    for seed in (4,):
-        own = {(row["task"], row["system"], row["metric"]): row for row in rows if row["seed"] == seed}
-        assert {(task, name, "exact_match") for task in ("asked", "new", "prose") for name in names} <= own.keys()
-        for variant in RAG:
-            for what in ("1 read", "3 read", *(f"{k} in training" for k in LEARNT_FROM)):
-                assert own["new", variant.name, f"exact_match, {what}"]["n"] == 2
-            assert ("hot-swap", variant.name, "exact_match, index 2016, holders 2018") in own
-            assert ("new", f"{variant.name} − closed book", "exact_match") in own
-        assert own["new", "right passages", "recall"]["value"] == 1.0
-        assert own["new", "closed book", "recall"]["value"] == 0.0
+    workshop = Workshop(few, mini_biencoder(dtype="float32"), tmp_path / "own", tmp_path / "runs", count=2, progress=False)
+    told = report([workshop(part) for part in parts((4,), SHORT, read=(1, 3))])
+    own = {(row["task"], row["system"], row["metric"]): row for row in told["results"] if row["seed"] == 4}
+    assert len(own) == len(told["results"])
+    assert {(task, name, "exact_match") for task in ("asked", "new", "prose") for name in NAMES} <= own.keys()
+    for variant in RAG:
+        for what in ("1 read, 2", "3 read, 2", *(f"2 read, {k}" for k in LEARNT_FROM)):
+            assert own["new", variant.name, f"exact_match, {what} in training"]["n"] == 2
+        assert ("hot-swap", variant.name, "exact_match, index 2016, holders 2018") in own
+        assert ("new", f"{variant.name} − closed book", "exact_match") in own
+    assert own["new", "right passages", "recall"]["value"] == 1.0
+    assert own["new", "closed book", "recall"]["value"] == 0.0
+    assert {(log["system"], log["seed"]) for log in told["logs"]} == {(name, 4) for name in NAMES}
+    assert all(log["log"] for log in told["logs"])
+    assert told["began with"] == workshop.library.fingerprint
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_what_there_is_to_do() -> None:
+    """Each training once: two parts of one training would stand in each other's way."""
+    todo = parts((0, 1), SHORT)
+    assert len({(part.seed, part.variant, part.recipe) for part in todo}) == len(todo)
+    assert {part.variant.name for part in todo if part.compared and part.seed == 1} == NAMES
+    assert [part.variant.finds for part in todo if part.read] == ["bi-encoder"] * 12

@@ -3,66 +3,36 @@
 import argparse
 import math
 import textwrap
-from pathlib import Path
 from typing import Any
 
-from minirag.cli.common import Commands, command, encoder_of, json_option, open_encoder, open_index, positive, printable, show
+from minirag.cli.common import Commands, command, json_option, model_options, open_model, positive, printable, show
 from minirag.cli.search import asked, width
-from minirag.errors import MiniragError
 
 EXAMPLES = """
 minirag ask "What is the capital of Switzerland?"
 minirag ask "who wrote Hamlet" -k 10 --decoder fast --hypotheses 3 --json
 minirag ask "who wrote Hamlet" --model facebook/rag-token-nq --index runs/index --passages runs/passages
 """
-MADE = Path("runs/quickstart")  # where the quickstart leaves an index and its passages
 
 
 def declare(commands: Commands) -> None:
     parser = command(commands, "ask", "answer questions from an index's passages", EXAMPLES, run)
     parser.add_argument("questions", nargs="+", metavar="QUESTION", help="what to ask; - reads a question from each input line")
-    parser.add_argument("--index", type=Path, default=MADE / "exact", help="a saved index (default: the quickstart's)")
-    parser.add_argument("--passages", type=Path, default=MADE / "passages", help="its passages (default: the quickstart's)")
-    parser.add_argument("--model", metavar="PATH", help="a RAG model or a BART (default: the small reader that ships)")
-    parser.add_argument(
-        "--encoder", metavar="PATH[,PATH2]", help="what encoded the passages (default: the model's, or a shipped one)"
-    )
+    model_options(parser)
     parser.add_argument("-k", type=positive, default=5, help="passages for each question (default: %(default)s)")
     parser.add_argument("--decoder", choices=("token", "thorough", "fast"), help="default: by the model, token or thorough")
     parser.add_argument("--beams", type=positive, default=4, help="beams of every search (default: %(default)s)")
     parser.add_argument("--max-length", type=positive, default=32, help="tokens of an answer (default: %(default)s)")
     parser.add_argument("--hypotheses", type=positive, default=1, help="answers to show (default: %(default)s)")
-    parser.add_argument("--no-verify", action="store_true", help="do not compare the index's checksums first")
     json_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     questions = asked(arguments.questions)
-    model = _model(arguments)
+    model = open_model(arguments)
     search = {name: getattr(arguments, name) for name in ("beams", "max_length", "hypotheses")}
     answers = [_facts(answer) for answer in model.answer(questions, arguments.k, arguments.decoder, **search)]
     show({"results": answers}, "\n\n".join(map(_text, answers)), arguments.json)
-
-
-def _model(arguments: argparse.Namespace) -> Any:
-    from minirag.corpus.store import PassageStore
-    from minirag.rag import checkpoints
-    from minirag.retrieval.bm25 import BM25Index
-
-    for path in (arguments.index, arguments.passages):
-        if path.parent == MADE and not path.exists():
-            raise MiniragError(f"{path} does not exist; run `minirag quickstart` once, or name --index and --passages")
-    index = open_index(arguments.index, verify=not arguments.no_verify)
-    words = isinstance(index, BM25Index)
-    if words and arguments.encoder:
-        raise MiniragError(f"{arguments.index} is of kind bm25, which compares words; leave --encoder out")
-    encoder = open_encoder(arguments.encoder) if arguments.encoder else None
-    model = checkpoints.from_pretrained(arguments.model, encoder) if arguments.model else checkpoints.reader(encoder)
-    if words:
-        model = model.with_encoder(None)
-    elif model.encoder is None:
-        model = model.with_encoder(encoder_of(index, None))
-    return model.attach(index, PassageStore.open(arguments.passages, verify=not arguments.no_verify))
 
 
 def _facts(answer: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from minirag.errors import MiniragError
 
 Commands = argparse._SubParsersAction  # what `add_subparsers` returns has no public name
+MADE = Path("runs/quickstart")  # where the quickstart leaves an index and its passages
 KINDS = ("exact", "ivf", "faiss-flat", "faiss-ivf", "faiss-hnsw", "bm25")
 
 
@@ -96,6 +97,39 @@ def encoder_of(index: Any, name: str | None) -> Any:
     mini = open_encoder("mini")
     made_by = getattr(getattr(index, "memory", None), "encoder", "")
     return mini if made_by == mini.fingerprint else open_encoder("minilm")
+
+
+def model_options(parser: argparse.ArgumentParser) -> None:
+    """Which model, over which index and passages."""
+    parser.add_argument("--index", type=Path, default=MADE / "exact", help="a saved index (default: the quickstart's)")
+    parser.add_argument("--passages", type=Path, default=MADE / "passages", help="its passages (default: the quickstart's)")
+    parser.add_argument("--model", metavar="PATH", help="a RAG model or a BART (default: the small reader that ships)")
+    parser.add_argument(
+        "--encoder", metavar="PATH[,PATH2]", help="what encoded the passages (default: the model's, or a shipped one)"
+    )
+    parser.add_argument("--no-verify", action="store_true", help="do not compare the index's checksums first")
+
+
+def open_model(arguments: argparse.Namespace) -> Any:
+    """The `RagModel` that `model_options` name, its index attached."""
+    from minirag.corpus.store import PassageStore
+    from minirag.rag import checkpoints
+    from minirag.retrieval.bm25 import BM25Index
+
+    for path in (arguments.index, arguments.passages):
+        if path.parent == MADE and not path.exists():
+            raise MiniragError(f"{path} does not exist; run `minirag quickstart` once, or name --index and --passages")
+    index = open_index(arguments.index, verify=not arguments.no_verify)
+    words = isinstance(index, BM25Index)
+    if words and arguments.encoder:
+        raise MiniragError(f"{arguments.index} is of kind bm25, which compares words; leave --encoder out")
+    encoder = open_encoder(arguments.encoder) if arguments.encoder else None
+    model = checkpoints.from_pretrained(arguments.model, encoder) if arguments.model else checkpoints.reader(encoder)
+    if words:
+        model = model.with_encoder(None)
+    elif model.encoder is None:
+        model = model.with_encoder(encoder_of(index, None))
+    return model.attach(index, PassageStore.open(arguments.passages, verify=not arguments.no_verify))
 
 
 def index_kind(manifest: dict[str, Any]) -> str:

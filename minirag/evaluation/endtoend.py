@@ -76,10 +76,12 @@ ABLATIONS = (
 
 
 class Library:
-    """What all variants read from: MiniWiki's passages under the bi-encoder's vectors and under BM25, in a folder."""
+    """What all variants read from: MiniWiki's passages under the bi-encoder's vectors and under BM25, in a folder; and the
+    folder of their trainings, by default `runs` in it."""
 
-    def __init__(self, wiki: MiniWiki, encoder: BiEncoder, folder: str | Path, seed: int = 0) -> None:
-        self.wiki, self.encoder, self.folder, self.seed = wiki, encoder, Path(folder), seed
+    def __init__(self, wiki: MiniWiki, encoder: BiEncoder, folder: str | Path, runs: Path | None = None) -> None:
+        self.wiki, self.encoder, self.folder = wiki, encoder, Path(folder)
+        self.runs = runs or self.folder / "runs"
         self.passages = PassageStore.write(self.folder / "passages", wiki.passages)
 
     @cached_property
@@ -107,7 +109,7 @@ class Library:
                 rows_of[example.text] = [int(id) - 1 for id in ids]
         return GivenIndex(rows_of, len(self.passages))
 
-    def model(self, variant: Variant) -> RagModel:
+    def model(self, variant: Variant, seed: int = 0) -> RagModel:
         """The variant before it is fine-tuned: the reader that ships, or, closed book, the BART that has read the articles."""
         dense = variant.finds == "bi-encoder"
         start = from_pretrained(data_dir() / "checkpoints" / "bart") if variant.finds == "nothing" else reader()
@@ -118,7 +120,7 @@ class Library:
             model.retriever = no_passages(self.folder / "no passages")
             return model
         indexes = {"bi-encoder": "vectors", "BM25": "words", "given": "given"}
-        chance = RandomIndex(len(self.passages), self.seed)
+        chance = RandomIndex(len(self.passages), seed)
         return model.attach(getattr(self, indexes[variant.finds]) if variant.finds in indexes else chance, self.passages)
 
     def pairs(self) -> list[QuestionAnswer]:
@@ -176,13 +178,13 @@ def marks(model: RagModel, questions: Sequence[Question], k: int, **search: Any)
 def trained(
     library: Library, variant: Variant, recipe: Recipe, pairs: Sequence[QuestionAnswer], seed: int = 0, progress: bool = True
 ) -> tuple[RagModel, list[Row]]:
-    """The variant, fine-tuned; and the log. Its folder in the library's bears the variant's name and a fingerprint of all that
-    the training is made from, so that a run is taken up only where it would come out the same."""
-    model, times = library.model(variant), variant.times
+    """The variant, fine-tuned; and the log. Its folder in the library's `runs` bears the variant's name and a fingerprint of
+    all that the training is made from, so that a run is taken up only where it would come out the same."""
+    model, times = library.model(variant, seed), variant.times
     own = replace(recipe, k=variant.passages(recipe.k), rate=times * recipe.rate, steps=times * recipe.steps)
     asked = (f"{pair.question}\t{pair.answer}" for pair in pairs)
     made_from = fingerprint_of(library.fingerprint, repr(variant), repr(own), *asked)[:12]
-    folder = library.folder / "runs" / f"{variant.name}, seed {seed}, {made_from}"
+    folder = library.runs / f"{variant.name}, seed {seed}, {made_from}"
     return model, finetune(model, pairs, own, folder, seed=seed, title=variant.name, progress=progress)
 
 
@@ -242,33 +244,53 @@ class Comparison:
         return next((each for each in self.results if (each.task, each.system, each.metric) == wanted), None)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What one variant, trained, came to: its log, its marks on each set, and the hot-swap by (year of the index, of the
+    holders); and its answer to a new question that it answers rightly, if there is one."""
+
+    name: str
+    log: Sequence[Row]
+    marks: Mapping[str, Marks]
+    swaps: Mapping[tuple[Year, Year], tuple[bool, ...]]
+    answer: Answer | None
+
+
+def measured(
+    library: Library, variant: Variant, recipe: Recipe, pairs: Sequence[QuestionAnswer], count: int, seed: int, progress: bool
+) -> tuple[Measured, RagModel]:
+    """Train the variant and measure it on `count` questions of each set; where it searches, also by the hot-swap."""
+    model, log = trained(library, variant, recipe, pairs, seed, progress)
+    k, sets = variant.passages(recipe.k), question_sets(library.wiki, count)
+    own = {each.name: marks(model, each.questions, k, beams=1) for each in sets}
+    searches = variant.finds in ("bi-encoder", "BM25")
+    swaps = hot_swap(model, library.wiki, library.folder / "snapshots", k) if searches else {}
+    return Measured(variant.name, log, own, swaps, _right_answer(model, sets[1].questions, own[sets[1].name], k)), model
+
+
 def compare(
     library: Library, variants: Sequence[Variant], recipe: Recipe, count: int, seed: int = 0, progress: bool = True
 ) -> Comparison:
     """Train every variant by the recipe, measure it on `count` questions of each set, and compare it with the last one."""
-    pairs, sets = library.pairs(), question_sets(library.wiki, count)
-    results: list[Result] = []
-    logs: dict[str, list[Row]] = {}
-    swaps: dict[str, dict[tuple[Year, Year], Result]] = {}
-    own: dict[tuple[str, str], Marks] = {}
-    answer: Answer | None = None
-    for variant in variants:
-        name, k = variant.name, variant.passages(recipe.k)
-        model, logs[name] = trained(library, variant, recipe, pairs, seed, progress)
-        for each in sets:
-            own[name, each.name] = marks(model, each.questions, k, beams=1)
-            results += results_of(name, each.name, own[name, each.name])
-        if variant.finds in ("bi-encoder", "BM25"):
-            swapped = hot_swap(model, library.wiki, library.folder / "snapshots", k)
-            swaps[name] = {years: _share("hot-swap", name, hits) for years, hits in swapped.items()}
-        answer = answer or _right_answer(model, sets[1].questions, own[name, sets[1].name], k)
-    last = variants[-1].name
+    pairs = library.pairs()
+    each = [measured(library, variant, recipe, pairs, count, seed, progress)[0] for variant in variants]
+    return compared(each, recipe, len(pairs))
+
+
+def compared(those: Sequence[Measured], recipe: Recipe, pairs: int) -> Comparison:
+    """All of them side by side, and by how much each is better than the last one."""
+    results = [result for one in those for name, own in one.marks.items() for result in results_of(one.name, name, own)]
+    last = those[-1]
     results += [
-        difference(variant.name, last, each.name, own[variant.name, each.name], own[last, each.name])
-        for variant in variants[:-1]
-        for each in sets
+        difference(one.name, last.name, name, own, last.marks[name]) for one in those[:-1] for name, own in one.marks.items()
     ]
-    return Comparison([(s.name, len(s.questions)) for s in sets], results, logs, swaps, recipe, len(pairs), answer)
+    swaps = {
+        one.name: {years: _share("hot-swap", one.name, hits) for years, hits in one.swaps.items()} for one in those if one.swaps
+    }
+    sets = [(name, len(own.right)) for name, own in last.marks.items()]
+    logs = {one.name: one.log for one in those}
+    answer = next((one.answer for one in those if one.answer), None)
+    return Comparison(sets, results, logs, swaps, recipe, pairs, answer)
 
 
 def _right_answer(model: RagModel, questions: Sequence[Question], own: Marks, k: int) -> Answer | None:

@@ -278,7 +278,7 @@ def _trained(material: Material, folder: Path, seed: int, progress: bool) -> Com
     """RAG-Sequence and RAG-Token beside the closed book, from the checkpoints that ship; old trainings are taken up."""
     if material.wiki is None:
         return None
-    library = Library(material.wiki, material.encoder, folder, seed)
+    library = Library(material.wiki, material.encoder, folder)
     return compare(library, (*RAG, CLOSED_BOOK), POCKET, COMPARED, seed, progress)
 
 

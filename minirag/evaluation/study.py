@@ -2,28 +2,38 @@
 
     python -m minirag.evaluation.study results/endtoend.json
 
-For each seed every variant is trained (`endtoend.py`); then both schemes answer the new questions from 1 to 50 passages, and
-are trained with other numbers of passages. Trainings are kept in `runs/study` and taken up after a kill.
+For each seed every variant is trained (`endtoend.py`); both schemes then answer the new questions from 1 to 50 passages, and
+are trained with other numbers of passages. Each core has a process that trains one variant after the other. Trainings are kept
+in `runs/study` and taken up after a kill.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from tqdm.auto import tqdm
+
 from minirag.corpus.miniwiki import MiniWiki
-from minirag.doctor import machine
+from minirag.doctor import cores, machine
 from minirag.evaluation.endtoend import (
     ABLATIONS,
     CLOSED_BOOK,
     RAG,
     Library,
-    compare,
+    Measured,
+    Variant,
+    compared,
     marks,
+    measured,
     question_sets,
     results_of,
     trained,
@@ -35,49 +45,111 @@ from minirag.training.finetune import POCKET, Recipe
 
 READ = (1, 2, 5, 10, 20, 50)  # passages read at test
 LEARNT_FROM = (1, 10)  # passages in training, beside the recipe's own number
-COUNT = 300  # questions of each kind
+COUNT = 200  # questions of each kind
 Row = dict[str, Any]
 
 
-def study(
-    wiki: MiniWiki,
-    encoder: BiEncoder,
-    folder: Path,
-    seeds: Sequence[int],
-    recipe: Recipe = POCKET,
-    count: int = COUNT,
-    read: Sequence[int] = READ,
-    progress: bool = True,
-) -> list[Row]:
-    """All results, each with its seed. Metrics name the two years of a hot-swap, and numbers of passages that are others."""
-    rows: list[Row] = []
-    for seed in seeds:
-        library = Library(wiki, encoder, folder / f"seed {seed}", seed)
-        results = [*_compared(library, recipe, count, seed, progress), *_passages(library, recipe, count, seed, read, progress)]
-        rows += [asdict(result) | {"seed": seed} for result in results]
-    return rows
+@dataclass(frozen=True)
+class Part:
+    """A training and what is measured after it: all sets and the hot-swap, if it is `compared` with the others; and the new
+    questions from each number of passages in `read`."""
+
+    seed: int
+    variant: Variant
+    recipe: Recipe
+    compared: bool
+    read: tuple[int, ...] = ()
 
 
-def _compared(library: Library, recipe: Recipe, count: int, seed: int, progress: bool) -> Iterator[Result]:
-    found = compare(library, (*RAG, *ABLATIONS, CLOSED_BOOK), recipe, count, seed, progress)
-    yield from found.results
-    for swaps in found.swaps.values():
-        for (index, holders), result in swaps.items():
-            yield replace(result, metric=f"exact_match, index {index}, holders {holders}")
+@dataclass(frozen=True)
+class Done:
+    """What a part came to: `others` are the results for numbers of passages, `began` the fingerprint of what all begin with."""
+
+    part: Part
+    measured: Measured | None
+    others: Sequence[Result]
+    pairs: int
+    began: str
 
 
-def _passages(library: Library, recipe: Recipe, count: int, seed: int, read: Sequence[int], progress: bool) -> Iterator[Result]:
-    """Both schemes on the new questions: from other numbers of passages, and trained with others."""
-    pairs, new = library.pairs(), question_sets(library.wiki, count)[1]
-    for variant in RAG:
-        model, _ = trained(library, variant, recipe, pairs, seed, progress)
-        for k in read:
-            for result in results_of(variant.name, new.name, marks(model, new.questions, k, beams=1)):
-                yield replace(result, metric=f"{result.metric}, {k} read")
-        for k in LEARNT_FROM:
-            model, _ = trained(library, variant, replace(recipe, k=k), pairs, seed, progress)
-            for result in results_of(variant.name, new.name, marks(model, new.questions, recipe.k, beams=1)):
-                yield replace(result, metric=f"{result.metric}, {k} in training")
+class Workshop:
+    """Does parts, one after the other, over one library."""
+
+    def __init__(self, wiki: MiniWiki, encoder: BiEncoder, folder: Path, runs: Path, count: int, progress: bool = True) -> None:
+        """`folder` is its own, for passages; `runs`, for the trainings, may be shared."""
+        self.library, self.count, self.progress = Library(wiki, encoder, folder, runs), count, progress
+        self.pairs = self.library.pairs()
+
+    def __call__(self, part: Part) -> Done:
+        variant, recipe, library = part.variant, part.recipe, self.library
+        if part.compared:
+            whole, model = measured(library, variant, recipe, self.pairs, self.count, part.seed, self.progress)
+            own = replace(whole, answer=None)
+        else:
+            model, _ = trained(library, variant, recipe, self.pairs, part.seed, self.progress)
+            own = None
+        new = question_sets(library.wiki, self.count)[1]
+        others = [
+            replace(result, metric=f"{result.metric}, {k} read, {recipe.k} in training")
+            for k in part.read
+            for result in results_of(variant.name, new.name, marks(model, new.questions, k, beams=1))
+        ]
+        return Done(part, own, others, len(self.pairs), library.fingerprint)
+
+
+def parts(seeds: Sequence[int], recipe: Recipe, read: Sequence[int] = READ) -> list[Part]:
+    """What there is to do; the longest first."""
+    whole = [Part(seed, variant, recipe, True, tuple(read)) for seed in seeds for variant in RAG]
+    learnt = [
+        Part(seed, variant, replace(recipe, k=k), False, (recipe.k,))
+        for k in sorted(LEARNT_FROM, reverse=True)
+        for seed in seeds
+        for variant in RAG
+    ]
+    return whole + learnt + [Part(seed, variant, recipe, True) for variant in (*ABLATIONS, CLOSED_BOOK) for seed in seeds]
+
+
+def report(those: Sequence[Done]) -> dict[str, Any]:
+    """All results and the logs of what was compared, each with its seed; and how many pairs there were to learn from, and a
+    name for the checkpoints and passages that all began with."""
+    rows = [row | {"seed": seed} for seed in sorted({one.part.seed for one in those}) for row in _results(those, seed)]
+    logs = [
+        {"system": one.measured.name, "seed": one.part.seed, "log": list(one.measured.log)} for one in those if one.measured
+    ]
+    return {"began with": those[0].began, "pairs": those[0].pairs, "results": rows, "logs": logs}
+
+
+def _results(those: Sequence[Done], seed: int) -> Iterator[Row]:
+    """Of one seed. Metrics name the two years of a hot-swap, and numbers of passages."""
+    own = [one for one in those if one.part.seed == seed]
+    every = {one.measured.name: one.measured for one in own if one.measured}
+    order = [variant.name for variant in (*RAG, *ABLATIONS, CLOSED_BOOK)]
+    found = compared([every[name] for name in order if name in every], own[0].part.recipe, own[0].pairs)
+    swapped = (
+        replace(result, metric=f"exact_match, index {index}, holders {holders}")
+        for swaps in found.swaps.values()
+        for (index, holders), result in swaps.items()
+    )
+    for result in (*found.results, *swapped, *(result for one in own for result in one.others)):
+        yield asdict(result)
+
+
+_workshop: Workshop | None = None  # a process's own
+_folder: tempfile.TemporaryDirectory[str] | None = None  # and its passages, which go when it does
+
+
+def _begin(runs: Path) -> None:
+    from minirag.retrieval.pretrained import mini_biencoder
+
+    global _workshop, _folder
+    torch.set_num_threads(1)  # two processes with a thread each are faster than two threads
+    _folder = tempfile.TemporaryDirectory()
+    _workshop = Workshop(MiniWiki.load(), mini_biencoder(), Path(_folder.name), runs, COUNT, progress=False)
+
+
+def _do(part: Part) -> Done:
+    assert _workshop is not None
+    return _workshop(part)
 
 
 def main() -> None:
@@ -86,12 +158,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
     parser.add_argument("--work", type=Path, default=Path("runs/study"), help="folder of the trainings (default: %(default)s)")
     arguments = parser.parse_args()
-    from minirag.retrieval.pretrained import mini_biencoder
-
-    start = time.perf_counter()
-    rows = study(MiniWiki.load(), mini_biencoder(), arguments.work, arguments.seeds)
+    start, todo = time.perf_counter(), parts(arguments.seeds, POCKET)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(cores(), mp_context=spawn, initializer=_begin, initargs=(arguments.work,)) as pool:
+        done = list(tqdm(pool.map(_do, todo), desc="trainings", total=len(todo)))
     about = {"recipe": asdict(POCKET), "machine": machine(), "seconds": round(time.perf_counter() - start)}
-    write_json(arguments.out, about | {"results": rows})
+    write_json(arguments.out, about | report(done))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ gradient raises the score of those passages that make the answer likely. The bas
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,7 +156,8 @@ def _shared(objective: EndToEnd, questions: Sequence[str], title: str) -> Metric
     if own.collapsed:
         tqdm.write(
             f"{title}: the retriever has collapsed: a question tells {own.information:.2f} of {own.most:.2f} nats about its "
-            "documents; lower the rate, or hold the query encoder still"
+            "documents; lower the rate, or hold the query encoder still",
+            file=sys.stderr,  # standard output is for results
         )
     return {
         "documents_entropy": own.entropy,
