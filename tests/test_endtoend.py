@@ -1,6 +1,7 @@
 """RAG beside its baselines on a MiniWiki of a few lands: where passages come from, what is compared, and the hot-swap."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -111,7 +112,7 @@ def test_the_hot_swap_asks_both_indexes_for_both_years_and_puts_the_memory_back(
     library = Library(few, mini_biencoder(dtype="float32"), tmp_path / "library")
     model = library.model(Variant("words", finds="BM25", learns=False)).eval()
     before = model.retriever
-    hits = hot_swap(model, few, tmp_path / "swap", k=1)
+    hits = hot_swap(model, library, k=1)
     assert set(hits) == {(index, holders) for index in (2016, 2018) for holders in (2016, 2018)}
     assert all(len(own) == 3 for own in hits.values())
     assert sum(hits[2016, 2016]) + sum(hits[2018, 2018]) > sum(hits[2016, 2018]) + sum(hits[2018, 2016])
@@ -173,11 +174,12 @@ def test_a_training_is_taken_up_only_where_it_would_come_out_the_same(lands: Min
     assert len({folder for folder in folders.glob("RAG-Token*") if folder.is_dir()} - before) == 3
 
 
-def test_a_swap_that_fails_puts_the_memory_back(lands: MiniWiki, library: Library, tmp_path) -> None:
-    model = library.model(RAG[0])
+def test_a_swap_that_fails_puts_the_memory_back(lands: MiniWiki, library: Library, tmp_path: Path) -> None:
+    two = Library(MiniWiki(lands.domains, [], load_offices()[:2]), library.encoder, tmp_path)
+    model = two.model(RAG[0])
     before = model.retriever
     with pytest.raises(MiniragError, match="is more than the"):
-        hot_swap(model, MiniWiki(lands.domains, [], load_offices()[:2]), tmp_path, k=10_000)
+        hot_swap(model, two, k=10_000)
     assert model.retriever is before
 
 

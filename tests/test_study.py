@@ -4,6 +4,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from minirag.corpus.miniwiki import MiniWiki
 from minirag.evaluation.endtoend import ABLATIONS, CLOSED_BOOK, RAG
 from minirag.evaluation.study import LEARNT_FROM, Workshop, parts, report
@@ -14,10 +16,11 @@ SHORT = replace(POCKET, batch=2, k=2, steps=1, warmup=0)
 NAMES = {variant.name for variant in (*RAG, *ABLATIONS, CLOSED_BOOK)}
 
 
-def test_every_variant_is_measured_for_every_seed(wiki: MiniWiki, tmp_path: Path) -> None:
+def test_every_variant_is_measured_for_every_seed(wiki: MiniWiki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = MiniWiki(wiki.domains[:1], wiki.prose[:1], wiki.offices[:2])
     workshop = Workshop(few, mini_biencoder(dtype="float32"), tmp_path / "own", tmp_path / "runs", count=2, progress=False)
-    told = report([workshop(part) for part in parts((4,), SHORT, read=(1, 3))])
+    todo = parts((4,), SHORT, read=(1, 3))
+    told = report([workshop(part) for part in todo])
     own = {(row["task"], row["system"], row["metric"]): row for row in told["results"] if row["seed"] == 4}
     assert len(own) == len(told["results"])
     assert {(task, name, "exact_match") for task in ("asked", "new", "prose") for name in NAMES} <= own.keys()
@@ -32,6 +35,9 @@ def test_every_variant_is_measured_for_every_seed(wiki: MiniWiki, tmp_path: Path
     assert all(log["log"] for log in told["logs"])
     assert told["began with"] == workshop.library.fingerprint
     assert json.loads(json.dumps(told)) == told
+    monkeypatch.setattr("minirag.evaluation.study.trained", None)  # nothing is done a second time
+    monkeypatch.setattr("minirag.evaluation.study.measured", None)
+    assert report([workshop(part) for part in todo]) == told
 
 
 def test_what_there_is_to_do() -> None:

@@ -82,6 +82,7 @@ class Library:
     def __init__(self, wiki: MiniWiki, encoder: BiEncoder, folder: str | Path, runs: Path | None = None) -> None:
         self.wiki, self.encoder, self.folder = wiki, encoder, Path(folder)
         self.runs = runs or self.folder / "runs"
+        self._memories: dict[tuple[int, bool], tuple[ExactIndex | BM25Index, PassageStore]] = {}
         self.passages = PassageStore.write(self.folder / "passages", wiki.passages)
 
     @cached_property
@@ -108,6 +109,16 @@ class Library:
                 ids = dict.fromkeys(id for place in self.wiki.all_places_of(example) for id in place.passages)
                 rows_of[example.text] = [int(id) - 1 for id in ids]
         return GivenIndex(rows_of, len(self.passages))
+
+    def memory_of(self, year: int, words: bool) -> tuple[ExactIndex | BM25Index, PassageStore]:
+        """MiniWiki and that year's pages on offices and holders, under vectors or under BM25. Passage encoder and index are
+        fixed, so one memory serves every variant."""
+        if (year, words) not in self._memories:
+            pages = [page.article for page in snapshot(self.wiki.offices, year, self.wiki.links)]
+            folder = self.folder / "snapshots" / str(year)
+            passages = PassageStore.write(folder, split_articles([*self.wiki.articles, *pages]))
+            self._memories[year, words] = index_of(None if words else self.encoder, list(passages)), passages
+        return self._memories[year, words]
 
     def model(self, variant: Variant, seed: int = 0) -> RagModel:
         """The variant before it is fine-tuned: the reader that ships, or, closed book, the BART that has read the articles."""
@@ -201,14 +212,14 @@ def difference(system: str, other: str, task: str, ours: Marks, theirs: Marks) -
 Year = int
 
 
-def hot_swap(model: RagModel, wiki: MiniWiki, folder: str | Path, k: int) -> dict[tuple[Year, Year], tuple[bool, ...]]:
+def hot_swap(model: RagModel, library: Library, k: int) -> dict[tuple[Year, Year], tuple[bool, ...]]:
     """The index is exchanged, nothing else (§4.5): for each year's snapshot of the offices, and each year's holders, whether
     "Who is {position}?" is answered with that year's holder. By (year of the index, year of the holders)."""
     hits: dict[tuple[Year, Year], tuple[bool, ...]] = {}
-    before = model.retriever
+    before, wiki = model.retriever, library.wiki
     try:
         for year in YEARS:
-            model.attach(*_snapshot_memory(model, wiki, year, Path(folder) / str(year)))
+            model.attach(*library.memory_of(year, words=model.encoder is None))
             said = [answer.text for batch in batches(wiki.offices) for answer in model.answer([o.question() for o in batch], k)]
             for other in YEARS:
                 names = [(office.holders[other].name, *office.holders[other].aliases) for office in wiki.offices]
@@ -216,13 +227,6 @@ def hot_swap(model: RagModel, wiki: MiniWiki, folder: str | Path, k: int) -> dic
     finally:
         model.retriever = before
     return hits
-
-
-def _snapshot_memory(model: RagModel, wiki: MiniWiki, year: Year, folder: Path) -> tuple[ExactIndex | BM25Index, PassageStore]:
-    """MiniWiki and that year's pages on offices and holders, under the model's own way to search."""
-    pages = [page.article for page in snapshot(wiki.offices, year, wiki.links)]
-    passages = PassageStore.write(folder, split_articles([*wiki.articles, *pages]))
-    return index_of(model.encoder, list(passages)), passages
 
 
 @dataclass(frozen=True)
@@ -264,7 +268,7 @@ def measured(
     k, sets = variant.passages(recipe.k), question_sets(library.wiki, count)
     own = {each.name: marks(model, each.questions, k, beams=1) for each in sets}
     searches = variant.finds in ("bi-encoder", "BM25")
-    swaps = hot_swap(model, library.wiki, library.folder / "snapshots", k) if searches else {}
+    swaps = hot_swap(model, library, k) if searches else {}
     return Measured(variant.name, log, own, swaps, _right_answer(model, sets[1].questions, own[sets[1].name], k)), model
 
 

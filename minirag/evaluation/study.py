@@ -3,8 +3,8 @@
     python -m minirag.evaluation.study results/endtoend.json
 
 For each seed every variant is trained (`endtoend.py`); both schemes then answer the new questions from 1 to 50 passages, and
-are trained with other numbers of passages. Each core has a process that trains one variant after the other. Trainings are kept
-in `runs/study` and taken up after a kill.
+are trained with other numbers of passages. Each core has a process that does one variant after the other. Trainings and what
+was measured are kept in `runs/study` and taken up after a kill, or when seeds are added.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from minirag.evaluation.endtoend import (
     CLOSED_BOOK,
     RAG,
     Library,
+    Marks,
     Measured,
     Variant,
     compared,
@@ -39,7 +40,7 @@ from minirag.evaluation.endtoend import (
     trained,
 )
 from minirag.evaluation.run import Result
-from minirag.files import write_json
+from minirag.files import fingerprint_of, read_json, write_json
 from minirag.retrieval.biencoder import BiEncoder
 from minirag.training.finetune import POCKET, Recipe
 
@@ -81,32 +82,58 @@ class Workshop:
         self.pairs = self.library.pairs()
 
     def __call__(self, part: Part) -> Done:
+        """Do it, unless its results are there from an earlier run."""
+        made_from = fingerprint_of(self.library.fingerprint, repr(part), str(self.count))[:12]
+        file = self.library.runs / f"{part.variant.name}, seed {part.seed}, measured, {made_from}.json"
+        if not file.exists():
+            done = self._do(part)
+            write_json(file, _to_json(done))
+        return _from_json(part, read_json(file))
+
+    def _do(self, part: Part) -> Done:
         variant, recipe, library = part.variant, part.recipe, self.library
         if part.compared:
             whole, model = measured(library, variant, recipe, self.pairs, self.count, part.seed, self.progress)
-            own = replace(whole, answer=None)
         else:
+            whole = None
             model, _ = trained(library, variant, recipe, self.pairs, part.seed, self.progress)
-            own = None
         new = question_sets(library.wiki, self.count)[1]
         others = [
             replace(result, metric=f"{result.metric}, {k} read, {recipe.k} in training")
             for k in part.read
             for result in results_of(variant.name, new.name, marks(model, new.questions, k, beams=1))
         ]
-        return Done(part, own, others, len(self.pairs), library.fingerprint)
+        return Done(part, whole, others, len(self.pairs), library.fingerprint)
+
+
+def _to_json(done: Done) -> dict[str, Any]:
+    own = done.measured
+    whole = own and {
+        "log": list(own.log),
+        "marks": {name: asdict(each) for name, each in own.marks.items()},
+        "swaps": [[*years, hits] for years, hits in own.swaps.items()],
+    }
+    return {"measured": whole, "others": [asdict(each) for each in done.others], "pairs": done.pairs, "began": done.began}
+
+
+def _from_json(part: Part, kept: dict[str, Any]) -> Done:
+    whole, own = kept["measured"], None
+    if whole:
+        found = {name: Marks(tuple(each["right"]), tuple(each["found"])) for name, each in whole["marks"].items()}
+        swaps = {(index, holders): tuple(hits) for index, holders, hits in whole["swaps"]}
+        own = Measured(part.variant.name, whole["log"], found, swaps, None)
+    return Done(part, own, [Result(**each) for each in kept["others"]], kept["pairs"], kept["began"])
 
 
 def parts(seeds: Sequence[int], recipe: Recipe, read: Sequence[int] = READ) -> list[Part]:
-    """What there is to do; the longest first."""
-    whole = [Part(seed, variant, recipe, True, tuple(read)) for seed in seeds for variant in RAG]
-    learnt = [
-        Part(seed, variant, replace(recipe, k=k), False, (recipe.k,))
-        for k in sorted(LEARNT_FROM, reverse=True)
-        for seed in seeds
-        for variant in RAG
-    ]
-    return whole + learnt + [Part(seed, variant, recipe, True) for variant in (*ABLATIONS, CLOSED_BOOK) for seed in seeds]
+    """What there is to do, seed by seed; of each the longest first."""
+    every: list[Part] = []
+    for seed in seeds:
+        learnt = [replace(recipe, k=k) for k in sorted(LEARNT_FROM, reverse=True)]
+        every += [Part(seed, variant, recipe, True, tuple(read)) for variant in RAG]
+        every += [Part(seed, variant, own, False, (recipe.k,)) for own in learnt for variant in RAG]
+        every += [Part(seed, variant, recipe, True) for variant in (*ABLATIONS, CLOSED_BOOK)]
+    return every
 
 
 def report(those: Sequence[Done]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -116,6 +116,8 @@ PAPER = Recipe(
 )
 CAMPUS = Recipe(batch=32, k=5, rate=3e-5, epochs=10, warmup=200, accumulate=4, precision="bfloat16")  # one GPU
 POCKET = Recipe(batch=16, k=5, rate=1e-4, steps=120, warmup=10, clip=1.0, end=0.03)  # two cores, a minute or two
+# Thirty times that rate: within a few steps all questions find the same documents (`collapse.py`). Kept to be looked at.
+COLLAPSING = replace(POCKET, batch=8, rate=3e-3, steps=32, warmup=2)
 
 
 def finetune(
@@ -148,9 +150,11 @@ def finetune(
 
 @torch.no_grad()
 def _shared(objective: EndToEnd, questions: Sequence[str], title: str) -> Metrics:
-    """How questions share their documents, and a word on the screen where that is collapse; nothing of fewer than two."""
+    """How questions share their documents, and a word on the screen where that is collapse; nothing of fewer than two
+    questions, nor where each finds all that there is."""
     found = [one for one in objective.retrieved(questions) if len(one.rows)]  # others have the null document alone
-    if len(found) < 2:
+    retriever = objective.model.retriever
+    if len(found) < 2 or retriever is None or len(retriever.index) <= objective.k:
         return {}
     own = spread(found, objective.model.doc_scores(found))
     if own.collapsed:
