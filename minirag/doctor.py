@@ -76,11 +76,6 @@ def machine() -> dict[str, Any]:
     }
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
@@ -92,6 +87,7 @@ def _cpu() -> dict[str, Any]:
     model, flags = (
         _proc_cpuinfo() if sys.platform == "linux" else _sysctl() if sys.platform == "darwin" else (platform.processor(), set())
     )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = None
     with contextlib.suppress(Exception):
         import torch
@@ -99,7 +95,7 @@ def _cpu() -> dict[str, Any]:
         threads = torch.get_num_threads()
     return {
         "model": model or platform.machine(),
-        "cores": cores(),
+        "cores": cores,
         "threads": threads,
         "features": [name for name in FEATURES if name in flags],
     }

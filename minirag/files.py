@@ -66,10 +66,7 @@ def atomic_folder(path: str | Path, is_ours: Callable[[Path], bool]) -> Iterator
     with a MiniragError.
     """
     path = Path(path)
-    if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or is_ours(path))):
-        raise MiniragError(
-            f"{path} holds something other than what is to be written, and is left as it is; choose another name"
-        )
+    refuse_strangers(path, is_ours)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
     try:
@@ -89,6 +86,14 @@ def atomic_folder(path: str | Path, is_ours: Callable[[Path], bool]) -> Iterator
         raise MiniragError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_strangers(path: Path, is_ours: Callable[[Path], bool]) -> None:
+    """A MiniragError where `atomic_folder` would not replace what lies there: to be asked before long work, too."""
+    if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or is_ours(path))):
+        raise MiniragError(
+            f"{path} holds something other than what is to be written, and is left as it is; choose another name"
+        )
 
 
 def write_json(path: str | Path, value: Any) -> None:

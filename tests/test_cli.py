@@ -286,7 +286,34 @@ def test_a_model_is_trained_end_to_end_saved_and_asked(home, tune, run, tmp_path
     further[2], encoder = tmp_path / "trec.tsv", further.index("--encoder")
     del further[encoder : encoder + 2]
     assert run(*further)["examples"] == 16
-    assert json.loads((tmp_path / "trec" / "rag.json").read_text(encoding="utf-8"))["scheme"] == "sequence"
+    assert json.loads((tmp_path / "trec" / "rag.json").read_text(encoding="utf-8"))["scheme"] == "token"  # as its beginning
+
+
+def test_another_training_in_the_same_place_is_not_the_old_one(home, tune, run, tmp_path) -> None:
+    """Other questions, another index, another beginning: each is done, though all would fit into the old run's settings."""
+    runs = tmp_path / "out.run"
+    line = tune("exact", "--json")
+    run(*line)
+    kept = set(runs.iterdir())
+    (tmp_path / "asked.jsonl").write_text(ASKED.replace("old city", "red panda"), encoding="utf-8")
+    run(*line)
+    run(*tune("ivf", "--json"))
+    run(*tune("exact", "--json", "-k", 2))
+    run(*tune("exact", "--model", tmp_path / "out", "--json"))
+    assert len({path for path in runs.iterdir() if path.is_dir()} - kept) == 4
+    run(*line)
+    assert len({path for path in runs.iterdir() if path.is_dir()} - kept) == 4
+
+
+def test_what_lies_in_the_way_is_seen_before_the_training(home, tune, fails, tmp_path, monkeypatch) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    assert "is left as it is" in fails(*tune("exact"))
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
+    assert not (tmp_path / "out.run").exists()
+    monkeypatch.chdir(tmp_path / "out")
+    assert "is left as it is" in fails(*tune("exact", "--out", "."))
+    assert "more than the 7 passages" in fails(*tune("exact", "--out", tmp_path / "free", "-k", 8))
 
 
 def test_what_is_held_still_stays(home, tune, run, tmp_path) -> None:

@@ -3,8 +3,8 @@
     python -m minirag.evaluation.study results/endtoend.json
 
 For each seed every variant is trained (`endtoend.py`); both schemes then answer the new questions from 1 to 50 passages, and
-are trained with other numbers of passages. Each core has a process that does one variant after the other. Trainings and what
-was measured are kept in `runs/study` and taken up after a kill, or when seeds are added.
+are trained with other numbers of passages. Two processes with a thread each do one variant after the other. Trainings and
+what was measured are kept in `runs/study` and taken up after a kill, or when seeds are added.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch
 from tqdm.auto import tqdm
 
 from minirag.corpus.miniwiki import MiniWiki
-from minirag.doctor import cores, machine
+from minirag.doctor import machine
 from minirag.evaluation.endtoend import (
     ABLATIONS,
     CLOSED_BOOK,
@@ -184,10 +184,13 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="where the results are written, as JSON")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
     parser.add_argument("--work", type=Path, default=Path("runs/study"), help="folder of the trainings (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=2, help="at once; each takes up to 5 GB (default: 2)")
     arguments = parser.parse_args()
-    start, todo = time.perf_counter(), parts(arguments.seeds, POCKET)
+    start, todo = time.perf_counter(), parts(sorted(set(arguments.seeds)), POCKET)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(cores(), mp_context=spawn, initializer=_begin, initargs=(arguments.work,)) as pool:
+    with ProcessPoolExecutor(
+        max(arguments.processes, 1), mp_context=spawn, initializer=_begin, initargs=(arguments.work,)
+    ) as pool:
         done = list(tqdm(pool.map(_do, todo), desc="trainings", total=len(todo)))
     about = {"recipe": asdict(POCKET), "machine": machine(), "seconds": round(time.perf_counter() - start)}
     write_json(arguments.out, about | report(done))

@@ -121,7 +121,7 @@ def _write(path: Path, tensors: dict[str, Tensor], fields: dict[str, Any]) -> No
     tensors = {name: tensor.cpu().contiguous() for name, tensor in sorted(tensors.items())}
     told = json.dumps(fields)
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"fields": told, "checksum": _checksum(told, tensors)})
+        save_file(tensors, temporary, metadata={"fields": told, "checksum": checksum(told, tensors)})
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -135,12 +135,13 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (SafetensorError, OSError, ValueError) as error:
         raise MiniragError(f"{damaged} ({error})") from None
     told = metadata.get("fields", "")
-    if metadata.get("checksum") != _checksum(told, tensors):
+    if metadata.get("checksum") != checksum(told, tensors):
         raise MiniragError(damaged)
     return tensors, json.loads(told)
 
 
-def _checksum(told: str, tensors: dict[str, Tensor]) -> str:
+def checksum(told: str, tensors: dict[str, Tensor]) -> str:
+    """A name for a text and tensors, which lie on the CPU without gaps."""
     kinds = (f"{name} {tensor.dtype} {list(tensor.shape)}" for name, tensor in tensors.items())
     raw = (tensor.reshape(-1).view(torch.uint8).numpy().tobytes() for tensor in tensors.values())
     return fingerprint_of(told, *kinds, *raw)
