@@ -149,6 +149,27 @@ def test_the_same_seed_gives_the_same_weights_and_a_finished_run_is_taken_up(mak
     assert not same(weights(first), weights(other))
 
 
+def test_a_short_training_goes_on_where_it_was_stopped(make: Make, tmp_path: Path) -> None:
+    whole, stopped = make(), make()
+    finetune(whole, PAIRS, SHORT, tmp_path / "whole", lambda: {}, progress=False)
+    looks: list[int] = []
+
+    def look() -> dict[str, float]:
+        looks.append(len(looks))
+        if len(looks) == 4:
+            raise KeyboardInterrupt
+        return {}
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(stopped, PAIRS, SHORT, tmp_path / "run", look, progress=False)
+    again = make()
+    rows = finetune(again, PAIRS, SHORT, tmp_path / "run", look, progress=False)
+    assert same(weights(again), weights(whole))
+    assert len(looks) == 4 + 3  # the fourth of six steps is done a second time, those before it are not
+    assert rows[-1]["step"] == SHORT.steps
+    assert POCKET.settings(1_000).save_every == 30
+
+
 def test_baselines_are_the_same_model_over_another_index(make: Make, tmp_path: Path) -> None:
     words = BM25Index()
     words.add(PASSAGES)

@@ -92,6 +92,7 @@ class Recipe:
         if (self.steps > 0) == (self.epochs > 0):
             raise MiniragError(f"steps = {self.steps} and epochs = {self.epochs}; say one of them, and leave the other at 0")
         steps = self.steps or self.epochs * (pairs // self.batch)
+        part = max(steps // evaluations, 1)
         return Settings(
             steps,
             self.rate,
@@ -104,7 +105,8 @@ class Recipe:
             precision=self.precision,
             seed=seed,
             log_every=min(20, steps),
-            evaluate_every=max(steps // evaluations, 1),
+            evaluate_every=part,
+            save_every=min(part, 200),  # a short run, too, loses little by a kill
             best=best,
         )
 
