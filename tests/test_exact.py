@@ -152,6 +152,18 @@ def test_replaced_rows_are_found_and_removed_rows_are_not(in_bytes: bool) -> Non
 
 
 @both
+def test_what_inference_mode_filled_and_searched_can_be_revised_outside_of_it(in_bytes: bool) -> None:
+    vectors, queries = torch.randn(200, DIM), torch.randn(2, DIM)
+    with torch.inference_mode():
+        index = index_of(vectors, in_bytes)
+        index.search(queries, 3)
+    index.replace(torch.tensor([150]), queries[:1] * 10)
+    index.remove(torch.tensor([7]))
+    vectors[150], vectors[7] = queries[0] * 10, -1e3 * queries.sum(0)
+    assert index.search(queries, 1)[1].tolist() == brute_force(vectors, queries, 1)[1].tolist()
+
+
+@both
 def test_all_but_one_row_removed(in_bytes: bool) -> None:
     index = index_of(torch.randn(200, DIM), in_bytes)
     index.remove(torch.cat([torch.arange(0, 130), torch.arange(131, 200)]))

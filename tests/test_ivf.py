@@ -125,6 +125,18 @@ def test_replace_moves_rows_between_lists_and_remove_takes_them_out(in_bytes: bo
     assert_equal(index.search(queries, K), brute_force(vectors, queries, K), vectors, queries)
 
 
+@both
+def test_what_inference_mode_filled_and_searched_can_be_revised_outside_of_it(in_bytes: bool) -> None:
+    vectors, queries = torch.randn(ROWS, DIM), torch.randn(2, DIM)
+    with torch.inference_mode():
+        index = index_of(vectors, in_bytes, n_probe=LISTS)
+        index.search(queries, K)
+    index.replace(torch.tensor([77]), queries[:1] * 10)
+    index.remove(torch.tensor([7]))
+    vectors[77], vectors[7] = queries[0] * 10, -1e3 * queries.sum(0)
+    assert index.search(queries, 1)[1].tolist() == brute_force(vectors, queries, 1)[1].tolist()
+
+
 def test_a_store_can_be_trained_on_and_added(tmp_path) -> None:
     vectors, queries = torch.randn(ROWS, DIM), torch.randn(BATCH, DIM)
     store = VectorStore.from_array(tmp_path / "v", vectors, shard_rows=600)

@@ -78,6 +78,7 @@ class ExactIndex:
         parts = [self._search(questions[low : low + QUERIES], k) for low in range(0, len(questions), QUERIES)]
         return torch.cat([scores for scores, _ in parts]).float(), torch.cat([ids for _, ids in parts])
 
+    @torch.inference_mode(False)  # what the first search keeps, `replace` changes, in whatever mode either is called
     def prepare(self) -> None:
         """Code what was added since the last search; a search does this by itself."""
         n = len(self.memory)

@@ -65,6 +65,7 @@ class IVFIndex:
         points = as_rows(vectors, self.memory.dim, "training vectors")
         self.use_centroids(kmeans(points, self.n_lists, iterations, self.spherical, seed, progress), points.mean(dim=0))
 
+    @torch.inference_mode(False)
     def use_centroids(self, centroids: Rows, center: Float32[Tensor, " D"] | None = None) -> None:
         """Take centroids trained elsewhere, say by faiss. `center` (default: their mean) affects nothing but speed."""
         if len(self):
@@ -75,6 +76,7 @@ class IVFIndex:
             self._coder = scan.Bytes(self.centroids.mean(dim=0) if center is None else center)
         self._stale = torch.ones(self.n_lists, dtype=torch.bool)
 
+    @torch.inference_mode(False)  # whoever adds within inference mode may revise outside of it
     def add(self, vectors: Rows | VectorStore) -> None:
         """Append vectors, each to the list of its nearest centroid. Raises MiniragError before `train`, and for NaN."""
         self._check_trained()

@@ -68,6 +68,7 @@ class Memory:
     def __len__(self) -> int:
         return len(self.alive)
 
+    @torch.inference_mode(False)  # whoever adds within inference mode may revise outside of it
     def append(self, vectors: Rows | VectorStore) -> None:
         """Add rows at the end. A `VectorStore` given to an empty memory is used where it lies, without a copy."""
         if isinstance(vectors, VectorStore):
@@ -188,6 +189,7 @@ class _Spool:
         self._mapped: Tensor | None = None
 
     @property
+    @torch.inference_mode(False)
     def rows(self) -> Float32[Tensor, "n D"]:
         if self._mapped is None:
             if self._count == 0:
