@@ -8,7 +8,7 @@ import pytest
 
 from minirag.corpus.miniwiki import MiniWiki
 from minirag.evaluation.endtoend import ABLATIONS, CLOSED_BOOK, RAG
-from minirag.evaluation.study import LEARNT_FROM, Workshop, parts, report
+from minirag.evaluation.study import LADDER, LEARNT_FROM, Workshop, parts, report
 from minirag.retrieval.pretrained import mini_biencoder
 from minirag.training.finetune import POCKET
 
@@ -29,6 +29,10 @@ def test_every_variant_is_measured_for_every_seed(wiki: MiniWiki, tmp_path: Path
             assert own["new", variant.name, f"exact_match, {what} in training"]["n"] == 2
         assert ("hot-swap", variant.name, "exact_match, index 2016, holders 2018") in own
         assert ("new", f"{variant.name} − closed book", "exact_match") in own
+    for one, other in LADDER:
+        apart = own["new", f"{one} − {other}", "exact_match"]
+        assert apart["value"] == own["new", one, "exact_match"]["value"] - own["new", other, "exact_match"]["value"]
+        assert apart["low"] <= apart["value"] <= apart["high"]
     assert own["new", "right passages", "recall"]["value"] == 1.0
     assert own["new", "closed book", "recall"]["value"] == 0.0
     assert {(log["system"], log["seed"]) for log in told["logs"]} == {(name, 4) for name in NAMES}

@@ -33,6 +33,7 @@ from minirag.evaluation.endtoend import (
     Measured,
     Variant,
     compared,
+    difference,
     marks,
     measured,
     question_sets,
@@ -47,6 +48,12 @@ from minirag.training.finetune import POCKET, Recipe
 READ = (1, 2, 5, 10, 20, 50)  # passages read at test
 LEARNT_FROM = (1, 10)  # passages in training, beside the recipe's own number
 COUNT = 200  # questions of each kind
+# What the retriever's training is worth, and what a bi-encoder is (the paper's table 6): the first less the second.
+LADDER = tuple(
+    pair
+    for own in (variant.name for variant in RAG)
+    for pair in ((own, f"{own}, frozen"), (f"{own}, frozen", f"{own}, BM25"), (own, f"{own}, BM25"))
+)
 Row = dict[str, Any]
 
 
@@ -157,7 +164,12 @@ def _results(those: Sequence[Done], seed: int) -> Iterator[Row]:
         for swaps in found.swaps.values()
         for (index, holders), result in swaps.items()
     )
-    for result in (*found.results, *swapped, *(result for one in own for result in one.others)):
+    apart = (
+        difference(one, other, name, every[one].marks[name], every[other].marks[name])
+        for one, other in LADDER
+        for name in every[one].marks
+    )
+    for result in (*found.results, *apart, *swapped, *(result for one in own for result in one.others)):
         yield asdict(result)
 
 
