@@ -8,6 +8,7 @@ import torch
 
 from minirag.corpus.miniwiki import MiniWiki
 from minirag.corpus.miniwiki.snapshots import load_offices
+from minirag.corpus.store import PassageStore
 from minirag.errors import MiniragError
 from minirag.evaluation.endtoend import (
     ABLATIONS,
@@ -117,6 +118,27 @@ def test_the_hot_swap_asks_both_indexes_for_both_years_and_puts_the_memory_back(
     assert all(len(own) == 3 for own in hits.values())
     assert sum(hits[2016, 2016]) + sum(hits[2018, 2018]) > sum(hits[2016, 2018]) + sum(hits[2018, 2016])
     assert model.retriever is before
+
+
+def test_one_date_changed_in_one_passage_and_its_vector_replaced_changes_the_answer(wiki: MiniWiki, tmp_path) -> None:
+    """The hot-swap's smallest case; without the passage's new text, or closed book, the answer stays."""
+    battles = MiniWiki([domain for domain in wiki.domains if domain.name == "battles"], [], [])
+    library = Library(battles, mini_biencoder(dtype="float32"), tmp_path / "library")
+    question = "In which year did the Battle of Waterloo take place?"
+    model, by_heart = library.model(RAG[0]).eval(), library.model(CLOSED_BOOK).eval()
+    by_itself = by_heart.answer([question], k=1)[0].text
+    (row,) = model.retrieve([question], k=1)[0].rows.tolist()
+    told = library.passages[row]
+    assert model.answer([question], k=1)[0].text == "1815"
+    assert told.text.count("1815") == 1
+
+    changed = replace(told, text=told.text.replace("1815", "1778"))
+    library.vectors.replace(torch.tensor([row]), library.encoder.encode_passages([changed]))
+    assert model.answer([question], k=1)[0].text == "1815"
+    texts = [changed if passage.id == told.id else passage for passage in library.passages]
+    model.attach(library.vectors, PassageStore.write(tmp_path / "changed", texts))
+    assert model.answer([question], k=1)[0].text == "1778"
+    assert by_heart.answer([question], k=1)[0].text == by_itself
 
 
 def test_a_comparison_has_all_that_its_page_shows(wiki: MiniWiki, tmp_path) -> None:
