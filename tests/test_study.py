@@ -37,6 +37,7 @@ def test_every_variant_is_measured_for_every_seed(wiki: MiniWiki, tmp_path: Path
     assert own["new", "closed book", "recall"]["value"] == 0.0
     assert {(log["system"], log["seed"]) for log in told["logs"]} == {(name, 4) for name in NAMES}
     assert all(log["log"] for log in told["logs"])
+    assert told["seconds"] > 0
     assert told["began with"] == workshop.library.fingerprint
     assert json.loads(json.dumps(told)) == told
     monkeypatch.setattr("minirag.evaluation.study.trained", None)  # nothing is done a second time

@@ -71,13 +71,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Done:
-    """What a part came to: `others` are the results for numbers of passages, `began` the fingerprint of what all begin with."""
+    """What a part came to: `others` are the results for numbers of passages, `began` the fingerprint of what all begin with,
+    `seconds` how long it took, when it was done."""
 
     part: Part
     measured: Measured | None
     others: Sequence[Result]
     pairs: int
     began: str
+    seconds: float
 
 
 class Workshop:
@@ -98,6 +100,7 @@ class Workshop:
         return _from_json(part, read_json(file))
 
     def _do(self, part: Part) -> Done:
+        start = time.perf_counter()
         variant, recipe, library = part.variant, part.recipe, self.library
         if part.compared:
             whole, model = measured(library, variant, recipe, self.pairs, self.count, part.seed, self.progress)
@@ -110,7 +113,7 @@ class Workshop:
             for k in part.read
             for result in results_of(variant.name, new.name, marks(model, new.questions, k, beams=1))
         ]
-        return Done(part, whole, others, len(self.pairs), library.fingerprint)
+        return Done(part, whole, others, len(self.pairs), library.fingerprint, time.perf_counter() - start)
 
 
 def _to_json(done: Done) -> dict[str, Any]:
@@ -120,7 +123,8 @@ def _to_json(done: Done) -> dict[str, Any]:
         "marks": {name: asdict(each) for name, each in own.marks.items()},
         "swaps": [[*years, hits] for years, hits in own.swaps.items()],
     }
-    return {"measured": whole, "others": [asdict(each) for each in done.others], "pairs": done.pairs, "began": done.began}
+    others = [asdict(each) for each in done.others]
+    return {"measured": whole, "others": others, "pairs": done.pairs, "began": done.began, "seconds": done.seconds}
 
 
 def _from_json(part: Part, kept: dict[str, Any]) -> Done:
@@ -129,7 +133,7 @@ def _from_json(part: Part, kept: dict[str, Any]) -> Done:
         found = {name: Marks(tuple(each["right"]), tuple(each["found"])) for name, each in whole["marks"].items()}
         swaps = {(index, holders): tuple(hits) for index, holders, hits in whole["swaps"]}
         own = Measured(part.variant.name, whole["log"], found, swaps, None)
-    return Done(part, own, [Result(**each) for each in kept["others"]], kept["pairs"], kept["began"])
+    return Done(part, own, [Result(**each) for each in kept["others"]], kept["pairs"], kept["began"], kept["seconds"])
 
 
 def parts(seeds: Sequence[int], recipe: Recipe, read: Sequence[int] = READ) -> list[Part]:
@@ -144,13 +148,14 @@ def parts(seeds: Sequence[int], recipe: Recipe, read: Sequence[int] = READ) -> l
 
 
 def report(those: Sequence[Done]) -> dict[str, Any]:
-    """All results and the logs of what was compared, each with its seed; and how many pairs there were to learn from, and a
-    name for the checkpoints and passages that all began with."""
+    """All results and the logs of what was compared, each with its seed; how many pairs there were to learn from, a name for
+    the checkpoints and passages that all began with, and the seconds of all parts, one after the other."""
     rows = [row | {"seed": seed} for seed in sorted({one.part.seed for one in those}) for row in _results(those, seed)]
     logs = [
         {"system": one.measured.name, "seed": one.part.seed, "log": list(one.measured.log)} for one in those if one.measured
     ]
-    return {"began with": those[0].began, "pairs": those[0].pairs, "results": rows, "logs": logs}
+    seconds = round(sum(one.seconds for one in those))
+    return {"began with": those[0].began, "pairs": those[0].pairs, "seconds": seconds, "results": rows, "logs": logs}
 
 
 def _results(those: Sequence[Done], seed: int) -> Iterator[Row]:
@@ -198,13 +203,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/study"), help="folder of the trainings (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=2, help="at once; each takes up to 5 GB (default: 2)")
     arguments = parser.parse_args()
-    start, todo = time.perf_counter(), parts(sorted(set(arguments.seeds)), POCKET)
+    todo = parts(sorted(set(arguments.seeds)), POCKET)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         max(arguments.processes, 1), mp_context=spawn, initializer=_begin, initargs=(arguments.work,)
     ) as pool:
         done = list(tqdm(pool.map(_do, todo), desc="trainings", total=len(todo)))
-    about = {"recipe": asdict(POCKET), "machine": machine(), "seconds": round(time.perf_counter() - start)}
+    about = {"recipe": asdict(POCKET), "machine": machine(), "processes": arguments.processes}
     write_json(arguments.out, about | report(done))
 
 
