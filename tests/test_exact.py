@@ -152,15 +152,18 @@ def test_replaced_rows_are_found_and_removed_rows_are_not(in_bytes: bool) -> Non
 
 
 @both
-def test_what_inference_mode_filled_and_searched_can_be_revised_outside_of_it(in_bytes: bool) -> None:
+def test_what_inference_mode_filled_searched_or_loaded_can_be_revised_outside_of_it(in_bytes: bool, tmp_path) -> None:
     vectors, queries = torch.randn(200, DIM), torch.randn(2, DIM)
     with torch.inference_mode():
         index = index_of(vectors, in_bytes)
         index.search(queries, 3)
-    index.replace(torch.tensor([150]), queries[:1] * 10)
-    index.remove(torch.tensor([7]))
+        index.save(tmp_path / "index")
+        loaded = ExactIndex.load(tmp_path / "index")
     vectors[150], vectors[7] = queries[0] * 10, -1e3 * queries.sum(0)
-    assert index.search(queries, 1)[1].tolist() == brute_force(vectors, queries, 1)[1].tolist()
+    for each in (index, loaded):
+        each.replace(torch.tensor([150]), queries[:1] * 10)
+        each.remove(torch.tensor([7]))
+        assert each.search(queries, 1)[1].tolist() == brute_force(vectors, queries, 1)[1].tolist()
 
 
 @both

@@ -126,15 +126,18 @@ def test_replace_moves_rows_between_lists_and_remove_takes_them_out(in_bytes: bo
 
 
 @both
-def test_what_inference_mode_filled_and_searched_can_be_revised_outside_of_it(in_bytes: bool) -> None:
+def test_what_inference_mode_filled_searched_or_loaded_can_be_revised_outside_of_it(in_bytes: bool, tmp_path) -> None:
     vectors, queries = torch.randn(ROWS, DIM), torch.randn(2, DIM)
     with torch.inference_mode():
         index = index_of(vectors, in_bytes, n_probe=LISTS)
         index.search(queries, K)
-    index.replace(torch.tensor([77]), queries[:1] * 10)
-    index.remove(torch.tensor([7]))
+        index.save(tmp_path / "index")
+        loaded = IVFIndex.load(tmp_path / "index")
     vectors[77], vectors[7] = queries[0] * 10, -1e3 * queries.sum(0)
-    assert index.search(queries, 1)[1].tolist() == brute_force(vectors, queries, 1)[1].tolist()
+    for each in (index, loaded):
+        each.replace(torch.tensor([77]), queries[:1] * 10)
+        each.remove(torch.tensor([7]))
+        assert each.search(queries, 1)[1].tolist() == brute_force(vectors, queries, 1)[1].tolist()
 
 
 def test_a_store_can_be_trained_on_and_added(tmp_path) -> None:

@@ -107,6 +107,7 @@ class ExactIndex:
         write_index(folder, "exact", {"in_bytes": self.in_bytes, "fitted": self._fitted}, arrays, self.memory)
 
     @classmethod
+    @torch.inference_mode(False)
     def load(cls, folder: str | Path, verify: bool = True) -> "ExactIndex":
         """Open a saved index, memory-mapped, after checking the SHA-256 of every file (unless `verify` is False)."""
         required = {"in_bytes", "fitted", "step", "error", "reach"}

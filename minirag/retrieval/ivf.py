@@ -145,6 +145,7 @@ class IVFIndex:
         write_index(folder, "ivf", settings, arrays, self.memory)
 
     @classmethod
+    @torch.inference_mode(False)
     def load(cls, folder: str | Path, verify: bool = True) -> "IVFIndex":
         """Open a saved index, memory-mapped, after checking the SHA-256 of every file (unless `verify` is False)."""
         required = {"n_probe", "spherical", "in_bytes", "centroids", "list_of"}
