@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from minirag.corpus.miniwiki import MiniWiki
 from minirag.corpus.miniwiki.examples import Example
@@ -21,7 +21,7 @@ from minirag.corpus.miniwiki.snapshots import YEARS, snapshot
 from minirag.corpus.passages import Passage, split_articles
 from minirag.corpus.store import PassageStore
 from minirag.errors import MiniragError
-from minirag.evaluation.answering import BATCH
+from minirag.evaluation.answering import batches
 from minirag.evaluation.run import QuestionSet, Result
 from minirag.files import fingerprint_of
 from minirag.paths import data_dir
@@ -41,7 +41,6 @@ from minirag.training.finetune import Recipe, finetune
 from minirag.training.state import Row
 from minirag.training.targets import QuestionAnswer, answers_found
 
-T = TypeVar("T")
 Finds = Literal["bi-encoder", "BM25", "random", "given", "nothing"]
 
 
@@ -164,10 +163,6 @@ def question_sets(wiki: MiniWiki, count: int, seed: int = 0) -> list[QuestionSet
     return [QuestionSet(name, tuple(map(question_of, some))) for name, some in drawn.items()]
 
 
-def batches(questions: Sequence[T]) -> list[Sequence[T]]:
-    return [questions[start : start + BATCH] for start in range(0, len(questions), BATCH)]
-
-
 @dataclass(frozen=True)
 class Marks:
     """For each question of a set whether it was answered rightly, and whether an answer stood in one of its passages."""
@@ -179,7 +174,7 @@ class Marks:
 def marks(model: RagModel, questions: Sequence[Question], k: int, **search: Any) -> Marks:
     """Retrieve `k` passages, answer as the model's scheme is decoded, and compare."""
     right, found = [], []
-    for batch in batches(questions):
+    for batch in batches(questions, k):
         for question, answer in zip(batch, model.answer([one.question for one in batch], k, **search), strict=True):
             right.append(exact_match(answer.text, question.answers, question.match))
             found.append(any(has_answer(z.text, question.answers, question.match) for z in answer.passages))
@@ -220,7 +215,9 @@ def hot_swap(model: RagModel, library: Library, k: int) -> dict[tuple[Year, Year
     try:
         for year in YEARS:
             model.attach(*library.memory_of(year, words=model.encoder is None))
-            said = [answer.text for batch in batches(wiki.offices) for answer in model.answer([o.question() for o in batch], k)]
+            said = [
+                answer.text for batch in batches(wiki.offices, k) for answer in model.answer([o.question() for o in batch], k)
+            ]
             for other in YEARS:
                 names = [(office.holders[other].name, *office.holders[other].aliases) for office in wiki.offices]
                 hits[year, other] = tuple(exact_match(text, own) for text, own in zip(said, names, strict=True))
