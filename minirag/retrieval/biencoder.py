@@ -186,9 +186,9 @@ class BiEncoder:
 
     def _vectors(self, encoder: Bert, ids: Tensor, mask: Tensor) -> Tensor:
         if self.pooling == "cls":
-            vectors = _wide(encoder.cls(ids, mask))  # [b, D]
+            vectors = wide(encoder.cls(ids, mask))  # [b, D]
         else:
-            hidden = _wide(encoder(ids, mask))  # [b, S, D]
+            hidden = wide(encoder(ids, mask))  # [b, S, D]
             weight = mask.unsqueeze(-1).to(hidden.dtype)  # [b, S, 1]
             vectors = (hidden * weight).sum(1) / weight.sum(1)  # [b, D]
         return F.normalize(vectors, dim=-1) if self.normalize else vectors
@@ -210,7 +210,7 @@ class BiEncoder:
         return self._copies[id(encoder)][1]
 
 
-def _wide(x: Tensor) -> Tensor:
+def wide(x: Tensor) -> Tensor:
     """In float32 at least."""
     return x if x.dtype == torch.float64 else x.float()
 

@@ -1,13 +1,14 @@
-"""Is it the answer, and was it found: exact match, answer recall and nDCG, computed as the literature the paper compares with
-does.
+"""Is it the answer, and was it found: exact match, F1, answer recall and nDCG, as the literature the paper compares with
+computes them.
 
-`exact_match` is SQuAD's (Rajpurkar et al. 2016), `has_answer` is DPR's (Karpukhin et al. 2020, §4.2), `ndcg_at_k` is
-trec_eval's. Answers are strings, or, in CuratedTREC, regular expressions (`match="regex"`).
+`exact_match` and `f1_score` are SQuAD's (Rajpurkar et al. 2016), `has_answer` is DPR's (Karpukhin et al. 2020, §4.2), and
+`ndcg_at_k` is trec_eval's. Answers are strings, or, in CuratedTREC, regular expressions (`match="regex"`).
 """
 
 import math
 import string
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from statistics import NormalDist
@@ -46,6 +47,23 @@ def exact_match(prediction: str, answers: Sequence[str], match: Match = "string"
         return any(_matches(pattern, _nfd(prediction), anchored=True) for pattern in answers)
     normal = normalize_answer(prediction)
     return any(normal == normalize_answer(answer) for answer in answers)
+
+
+def f1_score(prediction: str, answers: Sequence[str]) -> float:
+    """The harmonic mean of precision and recall over the words of the normal forms, for the answer where it is highest.
+
+    Of two normal forms without a word, as "The" has, the score is 1; of one, 0: so SQuAD's script has it since version 2.
+
+    >>> round(f1_score("in the autumn of 1998", ["1998", "autumn 1998"]), 3)
+    0.667
+    """
+    return max(_f1(normalize_answer(prediction).split(), normalize_answer(answer).split()) for answer in answers)
+
+
+def _f1(said: Sequence[str], wanted: Sequence[str]) -> float:
+    if not said or not wanted:
+        return float(said == wanted)
+    return 2 * (Counter(said) & Counter(wanted)).total() / (len(said) + len(wanted))
 
 
 def has_answer(text: str, answers: Sequence[str], match: Match = "string") -> bool:
@@ -138,9 +156,11 @@ def wilson_interval(hits: int, n: int, confidence: float = 0.95) -> tuple[float,
     return (middle - half if hits else 0.0), (middle + half if hits < n else 1.0)
 
 
-def paired_difference(ours: Sequence[bool], theirs: Sequence[bool], confidence: float = 0.95) -> tuple[float, float, float]:
-    """By how much the share of hits differs between two systems on the same questions, and the interval of that difference
-    (normal, of the paired differences: questions that are easy for both, or hard, make it no wider).
+def paired_difference(
+    ours: Sequence[bool] | Sequence[float], theirs: Sequence[bool] | Sequence[float], confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """By how much the share of hits, or the mean F1, differs between two systems on the same questions, and the interval of
+    that difference (normal, of the paired differences: questions that are easy for both, or hard, make it no wider).
 
     >>> difference, low, high = paired_difference([True] * 30 + [False] * 10, [True] * 20 + [False] * 20)
     >>> round(difference, 3), round(low, 3), round(high, 3)

@@ -28,7 +28,7 @@ from minirag.errors import MiniragError
 from minirag.models.bart import Bart, Documents
 from minirag.models.transformer import Attention, DecoderLayer
 from minirag.rag.contexts import Contexts
-from minirag.retrieval.biencoder import pad
+from minirag.retrieval.biencoder import pad, wide
 from minirag.training.draws import chance_of
 from minirag.training.pretrain import kept_tokens
 
@@ -79,14 +79,15 @@ class Answering(nn.Module):
         whose = 1 + torch.arange(asked, device=device).repeat_interleave(targets.shape[1])  # [M·T]
         reads = (part[:, None] == 0) | (part[:, None] == whose[:, None])  # [N, M·T, S]
         documents = bart.documents(encoded, reads[:, None])
-        with _heard(bart) as queries:
+        with hearing(bart) as queries:
             states = bart.states(documents, given.to(device), asked)  # [N, M·T, D]
         kept, wanted = (x.to(device) for x in kept_tokens(targets, real))  # [J], [J]
         logits = bart.predict(states.flatten(0, 1)[kept])  # [J, V]
         loss = F.cross_entropy(logits, wanted, reduction="sum")
         begins = torch.tensor([example.begins for example in examples], device=device)  # [N, M]
         first = 1 + targets.shape[1] * torch.arange(asked, device=device)  # [M]: what <s> and the start token are before
-        looked = _weights(bart, queries[-1][:, first], documents, first)  # [N, M, S]
+        asking = Documents(documents.layers, reads[:, None, first])
+        looked = attention_weights(bart, queries[-1][:, first], asking)  # [N, M, S]
         there = looked.gather(2, begins.clamp(min=0)[:, :, None])[:, :, 0]  # [N, M]
         loss -= self.pointing * (there[begins >= 0] + 1e-6).log().sum()
         return loss + self.naming * self._named(examples, encoded, part, begins), int(real.sum())
@@ -103,7 +104,7 @@ class Answering(nn.Module):
 
 
 @contextlib.contextmanager
-def _heard(bart: Bart) -> Iterator[list[Tensor]]:
+def hearing(bart: Bart) -> Iterator[list[Tensor]]:
     """What the last layer asks documents, `[N, J, D]`, is put into the list."""
     asked: list[Tensor] = []
     hook = _last(bart).query.register_forward_hook(lambda _, __, queries: asked.append(queries))
@@ -119,13 +120,12 @@ def _last(bart: Bart) -> Attention:
     return layer.cross
 
 
-def _weights(bart: Bart, queries: Tensor, documents: Documents, of: Tensor) -> Tensor:
-    """softmax(q kᵀ / √d) over the documents in the mean of the heads, `[N, M, S]`, for the M of the tokens whose numbers `of`
-    gives."""
+def attention_weights(bart: Bart, queries: Tensor, documents: Documents) -> Tensor:
+    """softmax(q kᵀ / √d) over the documents in the mean of the last layer's heads, `[N, J, S]`, for what J tokens ask."""
     keys, mask = documents.layers[-1][0], documents.mask
     assert mask is not None
-    scores = queries.unflatten(-1, (keys.shape[1], -1)).transpose(1, 2) @ keys.mT / keys.shape[-1] ** 0.5  # [N, H, M, S]
-    return scores.masked_fill(~mask[:, :, of], -torch.inf).softmax(-1).mean(1)
+    scores = queries.unflatten(-1, (keys.shape[1], -1)).transpose(1, 2) @ keys.mT / keys.shape[-1] ** 0.5  # [N, H, J, S]
+    return wide(scores).masked_fill(~mask, -torch.inf).softmax(-1).mean(1)
 
 
 def _laid_out(examples: Sequence[Quiz], pad_id: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,7 +2,8 @@
 
 `counting_words` for a bi-encoder, which begins as a search by words; `grown` for layers that are added to a network which has
 learnt without them, and at first change nothing; `started` for a BART, whose positions begin as circles, and its words where a
-bi-encoder has put them.
+bi-encoder has put them; `from_bert` for a BART that has a pretrained BERT's size, and takes over all that BERT knows, and
+`writing_what_it_sees` for its decoder, which so begins with half of copying.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from torch import Tensor, nn
 
 from minirag.corpus.passages import Passage
 from minirag.errors import MiniragError
-from minirag.models.bart import Bart
+from minirag.models.bart import OFFSET, Bart, BartConfig
 from minirag.models.bert import Bert
-from minirag.models.transformer import EncoderLayer
+from minirag.models.transformer import DecoderLayer, EncoderLayer
 from minirag.retrieval.biencoder import BiEncoder
 
 
@@ -100,3 +101,80 @@ def grown(bert: Bert, layers: int) -> Bert:
             taller.norm.weight.fill_(1)
             taller.norm.bias.zero_()
     return taller
+
+
+def from_bert(bert: Bert, tokenizer: Any, decoder_layers: int = 3, dropout: float = 0.1) -> Bart:
+    """A BART whose encoder computes what `bert` does, and whose decoder starts from BERT's layers (Rothe et al. 2020).
+
+    Both are post-norm with an exact GELU; the type that BERT adds to every token moves into the positions. The decoder takes
+    layers at equal distances, the last among them. What it asks documents with, BERT has not: that starts as the same layer's
+    self-attention. `[CLS]` and `[SEP]` are begin and end.
+    """
+    own = bert.config
+    bart = Bart(
+        BartConfig(
+            vocab_size=own.vocab_size,
+            dim=own.dim,
+            encoder_layers=own.layers,
+            decoder_layers=decoder_layers,
+            encoder_heads=own.heads,
+            decoder_heads=own.heads,
+            encoder_inner=own.inner,
+            decoder_inner=own.inner,
+            positions=own.positions,
+            dropout=dropout,
+            attention_dropout=dropout,
+            activation_dropout=0.0,
+            bos_id=tokenizer.cls_token_id,
+            pad_id=own.pad_id,
+            eos_id=tokenizer.sep_token_id,
+            start_id=tokenizer.sep_token_id,
+        )
+    )
+    with torch.no_grad():
+        bart.words.weight.copy_(bert.words.weight)
+        for half in (bart.encoder, bart.decoder):
+            half.positions.weight[OFFSET:].copy_(bert.positions.weight + bert.types.weight[0])
+            half.norm.load_state_dict(bert.norm.state_dict())
+        for layer, known in zip(bart.encoder.layers, bert.layers, strict=True):
+            layer.load_state_dict(known.state_dict())
+        for number, layer in enumerate(bart.decoder.layers, 1):
+            known = bert.layers[number * own.layers // decoder_layers - 1]
+            layer.load_state_dict(known.state_dict(), strict=False)
+            assert isinstance(layer, DecoderLayer)
+            assert isinstance(known, EncoderLayer)
+            layer.cross.load_state_dict(known.attention.state_dict())
+            layer.cross_norm.load_state_dict(known.attention_norm.state_dict())
+    return bart
+
+
+def writing_what_it_sees(bart: Bart, tokenizer: Any, passages: Sequence[Passage], strength: float = 1.5) -> Bart:
+    """The same network, but that its last layer adds the word that its attention lies on, `strength` times as long as a state.
+
+    What the encoder makes of a token is more than the word; the word is what is linear in it, fitted to the passages by ridge
+    regression: w ≈ Wᵀ(x − x̄) + w̄. W becomes the values of the last layer's attention over the document. What else that layer
+    would add is set to nothing. To look at the right place is then all that is left to learn about copying.
+    """
+    layer = bart.decoder.layers[-1]
+    assert isinstance(layer, DecoderLayer)
+    longest = bart.config.positions
+    frames = tokenizer([f"{z.title} / {z.text}" for z in passages], truncation=True, max_length=longest)["input_ids"]
+    training = bart.training
+    with torch.no_grad():
+        ids = [torch.tensor([frame]) for frame in frames]
+        x = torch.cat([bart.eval().encode(one, torch.ones_like(one))[0] for one in ids])  # [tokens, D]
+        words = bart.words.weight[torch.cat(ids, 1)[0]]  # [tokens, D]
+        bart.train(training)
+        seen, wanted = x - x.mean(0), words - words.mean(0)
+        ridge = 0.01 * len(x) * seen.var() * torch.eye(bart.config.dim)
+        fitted = torch.linalg.solve(seen.T @ seen + ridge, seen.T @ wanted)  # [D, D]
+        layer.cross.value.weight.copy_(fitted.T)
+        layer.cross.value.bias.copy_(words.mean(0) - x.mean(0) @ fitted)
+        longer = strength * x.norm(dim=1).mean() / words.norm(dim=1).mean()
+        layer.cross.output.weight.copy_(longer * torch.eye(bart.config.dim))
+        for weight in (layer.cross.output.bias, layer.feed_forward.contract.weight, layer.feed_forward.contract.bias):
+            weight.zero_()
+        for norm in (layer.cross_norm, layer.feed_forward_norm):
+            norm.weight.fill_(1)
+            norm.bias.zero_()
+    return bart

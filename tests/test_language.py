@@ -1,0 +1,106 @@
+"""Real language in small: RAG and closed book over a few sentences, every stage of it; and its figures by hand."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_copying import word_pieces
+
+from minirag.corpus.passages import Passage
+from minirag.evaluation import language
+from minirag.evaluation.language import CLOSED_BOOK, FROZEN, RAG, RIGHT, TASK, Run, Scores, Sizes, evaluate, report, results
+from minirag.models.bert import Bert, BertConfig
+from minirag.retrieval.biencoder import BiEncoder
+from minirag.tasks.openqa import Question
+from minirag.tasks.squad import Asked, Squad
+from minirag.training.finetune import Recipe
+from minirag.training.settings import Settings
+
+TOWNS = ["Bern", "Ulm", "Graz", "Brno", "Lodz", "Linz"]
+RIVERS = ["Aare", "Donau", "Mur", "Svitava", "Lodka", "Traun"]
+SHORT = Settings(steps=2, rate=1e-3)
+STEP = Recipe(batch=2, k=2, rate=1e-3, steps=1)
+SMALL = Sizes(2, 1, 0.1, 64, 2, SHORT, STEP, 2, SHORT, replace(STEP, k=1))
+
+
+@pytest.fixture
+def squad() -> Squad:
+    passages = tuple(
+        Passage(str(i), town, f"The town {town} has 1{i} old mills. Its river is called {river} by all who live there.")
+        for i, (town, river) in enumerate(zip(TOWNS, RIVERS, strict=True))
+    )
+    asked = tuple(
+        Asked(Question(f"{town}", f"What is the river of {town} called?", (river, f"river {river}")), row)
+        for row, (town, river) in enumerate(zip(TOWNS, RIVERS, strict=True))
+    )
+    return Squad(passages, asked)
+
+
+@pytest.fixture
+def encoder() -> BiEncoder:
+    tokenizer = word_pieces(" ".join([*TOWNS, *RIVERS, "the town has mills its river is called by all who live there what of"]))
+    torch.manual_seed(0)
+    bert = Bert(BertConfig(len(tokenizer), 16, 2, 2, 24, positions=64, dropout=0.0))
+    return BiEncoder(bert, bert, tokenizer, "mean", normalize=True, template="joined", max_length=64, dtype="float32")
+
+
+def test_every_stage_and_a_second_time_nothing(
+    squad: Squad, encoder: BiEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(squad, encoder, tmp_path / "runs", SMALL, progress=False)
+    assert {squad.passages[one.row].title for one in run.held}.isdisjoint(pair.question for pair in run.pairs)
+    found, own = evaluate(run, tmp_path / "work")
+    told = json.loads(json.dumps(report(run, found, own)))
+    assert set(own) == {FROZEN, RAG, RIGHT, CLOSED_BOOK}
+    assert all(len(each.right) == 2 for each in own.values())
+    assert own[RIGHT].found == (True, True)
+    assert own[CLOSED_BOOK].found == (False, False)
+    assert told["questions"] == {"training": 4, "pairs": 8, "held out": 2}
+    assert set(told["logs"]) == {"reading", "end to end", "gaps", CLOSED_BOOK} == set(told["seconds"]) - {"all"}
+    assert told["seconds"]["all"] >= sum(seconds for name, seconds in told["seconds"].items() if name != "all") - 1
+    assert len(told["answers"]) == 2
+    assert set(told["answers"][0]) == {"question", "answers", *own}
+
+    again = Run(squad, encoder, tmp_path / "runs", SMALL, progress=False)
+    monkeypatch.setattr("minirag.training.loop.Run.step", None)
+    assert evaluate(again, tmp_path / "again") == (found, own)
+    assert again.logs == run.logs
+
+
+def test_figures_by_hand() -> None:
+    rag = Scores(("a", "b", "c", "d"), (True, True, False, True), (1.0, 1.0, 0.5, 1.0), (True, True, True, False))
+    other = Scores(("a", "", "", ""), (True, False, False, False), (1.0, 0.0, 0.0, 0.5), (False,) * 4)
+    found = {(one.system, one.metric): one for one in results({RAG: rag, CLOSED_BOOK: other})}
+    assert all(one.task == TASK and one.n == 4 and one.low <= one.value <= one.high for one in found.values())
+    values = {names: one.value for names, one in found.items()}
+    assert values == {
+        (RAG, "exact_match"): 0.75,
+        (RAG, "recall"): 0.75,
+        (RAG, "f1"): 0.875,
+        (CLOSED_BOOK, "exact_match"): 0.25,
+        (CLOSED_BOOK, "recall"): 0.0,
+        (CLOSED_BOOK, "f1"): 0.375,
+        (f"{RAG} − {CLOSED_BOOK}", "exact_match"): 0.5,
+        (f"{RAG} − {CLOSED_BOOK}", "f1"): 0.5,
+    }
+
+
+def test_the_command(squad: Squad, encoder: BiEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "squad"
+    folder.mkdir()
+    paragraphs = [{"id": z.id, "title": z.title, "text": z.text} for z in squad.passages]
+    questions: list[dict[str, Any]] = [
+        {"id": one.question.id, "question": one.question.question, "answers": one.question.answers, "passage_id": one.row}
+        for one in squad.asked
+    ]
+    for name, rows in (("paragraphs", paragraphs), ("questions", questions)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr("minirag.retrieval.pretrained.minilm", lambda: encoder)
+    monkeypatch.setattr(language, "Run", lambda squad, encoder, work: Run(squad, encoder, work, SMALL, progress=False))
+    out = tmp_path / "language.json"
+    monkeypatch.setattr("sys.argv", ["language", str(folder), str(out), "--work", str(tmp_path / "runs")])
+    language.main()
+    assert {row["system"] for row in json.loads(out.read_text())["results"]} >= {RAG, FROZEN, RIGHT, CLOSED_BOOK}
