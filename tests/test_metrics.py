@@ -13,10 +13,12 @@ from minirag.tasks import metrics
 from minirag.tasks.metrics import (
     answer_recall,
     exact_match,
+    f1_score,
     first_answer_rank,
     has_answer,
     ndcg_at_k,
     normalize_answer,
+    paired_difference,
     wilson_interval,
 )
 
@@ -51,6 +53,55 @@ def test_exact_match_by_hand():
     assert exact_match("La Tour Eiffel", ["Eiffel Tower", "La Tour Eiffel"])
     assert not exact_match("Eiffel", ["Eiffel Tower"])
     assert not exact_match("Eiffel Tower", [])
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answers", "score"),
+    [
+        ("the Eiffel tower.", ["Eiffel Tower"], 1.0),
+        ("in the autumn of 1998", ["1998"], 2 * (1 / 4) * 1 / (1 / 4 + 1)),
+        ("in the autumn of 1998", ["1998", "autumn of 1998"], 2 * (3 / 4) * 1 / (3 / 4 + 1)),
+        ("tora tora tora", ["Tora! Tora!"], 2 * (2 / 3) * 1 / (2 / 3 + 1)),  # a word counts as often as both have it
+        ("Paris", ["London"], 0.0),
+        ("", ["London"], 0.0),
+        ("London", ["the"], 0.0),
+        ("the", ["A.", "London"], 1.0),
+    ],
+)
+def test_f1_by_hand(prediction, answers, score):
+    assert f1_score(prediction, answers) == pytest.approx(score)
+
+
+words = st.lists(st.sampled_from(["the", "a", "Red", "red.", "blue", "2-1", "–"]), max_size=5).map(" ".join)
+
+
+def f1_by_crossing_out(prediction, answer):
+    """Precision and recall, of words crossed out one by one."""
+    said, left = normalize_answer(prediction).split(), normalize_answer(answer).split()
+    if not said and not left:
+        return 1.0
+    wanted, hits = len(left), 0
+    for word in said:
+        if word in left:
+            left.remove(word)
+            hits += 1
+    if hits == 0:
+        return 0.0
+    precision, recall = hits / len(said), hits / wanted
+    return 2 * precision * recall / (precision + recall)
+
+
+@given(words, st.lists(words, min_size=1, max_size=3))
+def test_f1_against_a_second_implementation(prediction, answers):
+    assert f1_score(prediction, answers) == pytest.approx(max(f1_by_crossing_out(prediction, answer) for answer in answers))
+    if exact_match(prediction, answers):
+        assert f1_score(prediction, answers) == 1.0
+
+
+def test_the_difference_of_means_is_that_of_shares():
+    assert paired_difference([1.0, 0.5, 0.0], [0.5, 0.5, 0.5])[0] == pytest.approx(0.0)
+    hits, others = [True, True, False, True], [False, True, False, False]
+    assert paired_difference([float(hit) for hit in hits], [float(hit) for hit in others]) == paired_difference(hits, others)
 
 
 def test_exact_match_of_patterns_is_anchored_at_the_start():
