@@ -1,6 +1,8 @@
 """Real language in small: RAG and closed book over a few sentences, every stage of it; and its figures by hand."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,3 +106,11 @@ def test_the_command(squad: Squad, encoder: BiEncoder, tmp_path: Path, monkeypat
     monkeypatch.setattr("sys.argv", ["language", str(folder), str(out), "--work", str(tmp_path / "runs")])
     language.main()
     assert {row["system"] for row in json.loads(out.read_text())["results"]} >= {RAG, FROZEN, RIGHT, CLOSED_BOOK}
+
+
+def test_a_wrong_path_is_told_in_one_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "minirag.evaluation.language", str(tmp_path / "dev.json"), str(tmp_path / "out.json")]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    sentence = f"minirag: cannot read {tmp_path}/dev.json: No such file or directory; check the path"
+    assert (ended.returncode, ended.stderr.splitlines()) == (1, [sentence])
+    assert list(tmp_path.iterdir()) == []

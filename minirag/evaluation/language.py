@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 
 from minirag.corpus.store import PassageStore
 from minirag.doctor import machine
+from minirag.errors import told_in_one_sentence
 from minirag.evaluation.answering import batches
 from minirag.evaluation.endtoend import index_of
 from minirag.evaluation.run import Result
@@ -252,4 +253,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_sentence():
+        main()

@@ -21,6 +21,7 @@ from minirag.corpus.miniwiki.examples import Example
 from minirag.corpus.passages import Passage
 from minirag.corpus.store import PassageStore
 from minirag.corpus.words import pattern
+from minirag.errors import told_in_one_sentence
 from minirag.evaluation.run import QuestionSet, Result, recall_results, search_all, write_results
 from minirag.paths import data_dir
 from minirag.rag.checkpoints import from_pretrained, reader
@@ -198,4 +199,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_sentence():
+        main()

@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 
 from minirag.corpus.miniwiki import MiniWiki
 from minirag.doctor import machine
+from minirag.errors import told_in_one_sentence
 from minirag.evaluation.endtoend import (
     ABLATIONS,
     CLOSED_BOOK,
@@ -214,4 +215,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_sentence():
+        main()

@@ -20,6 +20,7 @@ from torch import nn
 
 from minirag.corpus.miniwiki import MiniWiki
 from minirag.corpus.miniwiki.worlds import Tellable
+from minirag.errors import told_in_one_sentence
 from minirag.files import write_json
 from minirag.models.bart import Bart, BartConfig
 from minirag.models.bart_checkpoints import save_bart
@@ -179,4 +180,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_sentence():
+        main()
