@@ -12,10 +12,9 @@ the same questions. Trainings are kept in `runs/language`, and go on after a kil
 from __future__ import annotations
 
 import argparse
-import contextlib
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,9 +54,9 @@ RAG, FROZEN, RIGHT, CLOSED_BOOK = "RAG-Sequence", "RAG-Sequence, reader alone tr
 
 
 READING = Settings(steps=1_600, rate=3e-4, warmup=50, end=0.03, precision="bfloat16", save_every=200)
-END_TO_END = Recipe(batch=16, k=5, rate=5e-5, steps=40, warmup=4, clip=1.0, precision="bfloat16")
-GAPS = Settings(steps=400, rate=3e-4, warmup=50, end=0.3, precision="bfloat16", save_every=200)
-BY_HEART = Recipe(batch=16, k=1, rate=1e-4, steps=600, warmup=20, clip=1.0, precision="bfloat16")
+END_TO_END = Recipe(batch=16, k=5, rate=5e-5, steps=30, warmup=3, clip=1.0, precision="bfloat16")
+GAPS = Settings(steps=300, rate=3e-4, warmup=50, end=0.3, precision="bfloat16", save_every=200)
+BY_HEART = Recipe(batch=16, k=1, rate=1e-4, steps=500, warmup=20, clip=1.0, precision="bfloat16")
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class Sizes:
 
 @dataclass
 class Run:
-    """One run: its data, where its trainings are kept, and, filled as they are done, their logs and seconds by name."""
+    """One run: its data, where its trainings are kept, and, filled as they are done, their logs by name."""
 
     squad: Squad
     encoder: BiEncoder
@@ -87,7 +86,6 @@ class Run:
     sizes: Sizes = Sizes()
     progress: bool = True
     logs: dict[str, list[Row]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.asked, self.held = self.squad.held_out(self.sizes.held_out, self.sizes.seed)
@@ -121,39 +119,33 @@ class Run:
     def _copies(self, bart: Bart, draw: Extracts, settings: Settings, name: str) -> Bart:
         torch.manual_seed(self.sizes.seed)
         objective = Copying(bart)
-        with self.timed(name):
-            self.logs[name] = train(objective, draw, settings, self.folder / name, title=name, progress=self.progress)
+        self.logs[name] = train(objective, draw, settings, self.folder / name, title=name, progress=self.progress)
         return bart.eval()
 
     def finetuned(self, model: RagModel, recipe: Recipe, name: str) -> RagModel:
         """Trained on question–answer pairs, the rest is the model's own affair."""
-        with self.timed(name):
-            self.logs[name] = finetune(
-                model, self.pairs, recipe, self.folder / name, seed=self.sizes.seed, title=name, progress=self.progress
-            )
+        self.logs[name] = finetune(
+            model, self.pairs, recipe, self.folder / name, seed=self.sizes.seed, title=name, progress=self.progress
+        )
         return model
-
-    @contextlib.contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - start, 1)
 
 
 @dataclass(frozen=True)
 class Scores:
     """For each question what was answered, whether that is exactly an answer, how much of one it is, and whether one of the
-    passages has one."""
+    passages has one; and the seconds that all took."""
 
     said: tuple[str, ...]
     right: tuple[bool, ...]
     f1: tuple[float, ...]
     found: tuple[bool, ...]
+    seconds: float
 
 
 def scores(model: RagModel, asked: Sequence[Asked], k: int, spelling: Spelling, title: str, progress: bool = True) -> Scores:
     """Answer each question from k passages, greedily under each, and compare."""
     said, right, f1, found = [], [], [], []
+    start = time.perf_counter()
     with tqdm(total=len(asked), desc=title, unit="question", disable=not progress) as bar:
         for batch in batches([one.question for one in asked], k):
             for question, answer in zip(batch, model.answer([one.question for one in batch], k, beams=1), strict=True):
@@ -162,7 +154,7 @@ def scores(model: RagModel, asked: Sequence[Asked], k: int, spelling: Spelling, 
                 f1.append(f1_score(said[-1], question.answers))
                 found.append(any(has_answer(z.text, question.answers) for z in answer.passages))
             bar.update(len(batch))
-    return Scores(tuple(said), tuple(right), tuple(f1), tuple(found))
+    return Scores(tuple(said), tuple(right), tuple(f1), tuple(found), time.perf_counter() - start)
 
 
 def spelled(answer: Answer, contexts: Contexts, spelling: Spelling) -> str:
@@ -181,15 +173,14 @@ def evaluate(run: Run, work: Path) -> tuple[list[Result], dict[str, Scores]]:
     def ask(name: str, model: RagModel, k: int) -> None:
         own[name] = scores(model, run.held, k, spelling, name, run.progress)
 
-    with run.timed("all"):
-        model = RagModel(run.reader(), contexts, encoder).attach(index, passages)
-        ask(FROZEN, model, k)
-        ask(RAG, run.finetuned(model, sizes.endtoend, "end to end"), k)
-        right = RagModel(model.generator, contexts)
-        ask(RIGHT, right.attach(_right(squad), passages), 1)
-        heart = RagModel(run.by_heart(), contexts)
-        heart.retriever = no_passages(work / "no passages")
-        ask(CLOSED_BOOK, run.finetuned(heart, sizes.closed_book, CLOSED_BOOK), 1)
+    model = RagModel(run.reader(), contexts, encoder).attach(index, passages)
+    ask(FROZEN, model, k)
+    ask(RAG, run.finetuned(model, sizes.endtoend, "end to end"), k)
+    right = RagModel(model.generator, contexts)
+    ask(RIGHT, right.attach(_right(squad), passages), 1)
+    heart = RagModel(run.by_heart(), contexts)
+    heart.retriever = no_passages(work / "no passages")
+    ask(CLOSED_BOOK, run.finetuned(heart, sizes.closed_book, CLOSED_BOOK), 1)
     return results(own), own
 
 
@@ -229,11 +220,17 @@ def report(run: Run, found: Sequence[Result], own: Mapping[str, Scores]) -> dict
         "sizes": asdict(run.sizes),
         "questions": {"training": len(run.asked), "pairs": len(run.pairs), "held out": len(run.held)},
         "articles held out": sorted({run.squad.passages[one.row].title for one in run.held}),
-        "seconds": run.seconds,
+        "seconds": {name: round(_seconds_of(log)) for name, log in run.logs.items()}
+        | {f"asking, {name}": round(each.seconds) for name, each in own.items()},
         "results": [asdict(each) for each in found],
         "logs": run.logs,
         "answers": samples,
     }
+
+
+def _seconds_of(log: Sequence[Row]) -> float:
+    """How long a training took, the parts before a kill as well."""
+    return sum(row.get("seconds", 0.0) for row in log)
 
 
 def main() -> None:
