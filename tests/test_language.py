@@ -26,7 +26,7 @@ TOWNS = ["Bern", "Ulm", "Graz", "Brno", "Lodz", "Linz"]
 RIVERS = ["Aare", "Donau", "Mur", "Svitava", "Lodka", "Traun"]
 SHORT = Settings(steps=2, rate=1e-3)
 STEP = Recipe(batch=2, k=2, rate=1e-3, steps=1)
-SMALL = Sizes(2, 1, 0.1, 64, 2, SHORT, STEP, 2, SHORT, replace(STEP, k=1))
+SMALL = Sizes(2, 5, 1, 0.1, 64, 2, SHORT, STEP, 2, SHORT, replace(STEP, k=1))
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_every_stage_and_a_second_time_nothing(
     assert all(len(each.right) == 2 for each in own.values())
     assert own[RIGHT].found == (True, True)
     assert own[CLOSED_BOOK].found == (False, False)
-    assert told["questions"] == {"training": 4, "pairs": 8, "held out": 2}
+    assert told["questions"] == {"training": 4, "pairs": 8, "asked": 2}
     assert set(told["logs"]) == {"reading", "end to end", "gaps", CLOSED_BOOK}
     assert set(told["seconds"]) == set(told["logs"]) | {f"asking, {name}" for name in own}
     assert len(told["answers"]) == 2
@@ -75,6 +75,14 @@ def test_every_stage_and_a_second_time_nothing(
         name: replace(each, seconds=0.0) for name, each in own.items()
     }
     assert again.logs == run.logs
+
+
+def test_questions_are_drawn_from_the_articles_held_out(squad: Squad, encoder: BiEncoder, tmp_path: Path) -> None:
+    whole, one = (Run(squad, encoder, tmp_path, replace(SMALL, held_out=3, asked=asked)) for asked in (9, 1))
+    assert len(whole.held) == 3
+    assert len(one.held) == 1
+    assert one.held[0] in whole.held
+    assert sorted(each.row for each in whole.held + whole.asked) == list(range(6))
 
 
 def test_seconds_are_those_of_all_sittings() -> None:

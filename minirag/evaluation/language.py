@@ -39,6 +39,7 @@ from minirag.retrieval.standins import GivenIndex, no_passages
 from minirag.tasks.metrics import exact_match, f1_score, has_answer, paired_difference, wilson_interval
 from minirag.tasks.squad import Asked, Squad, read_squad
 from minirag.training.copying import Copying, Extracts, Told, place_of
+from minirag.training.draws import chance_of
 from minirag.training.finetune import Recipe, finetune
 from minirag.training.gaps import gaps
 from minirag.training.loop import train
@@ -64,6 +65,7 @@ class Sizes:
     """How large the generator is and how long it learns; the defaults are what was measured."""
 
     held_out: int = 6  # articles
+    asked: int = 400  # of the questions about them, by lot
     decoder_layers: int = 3
     dropout: float = 0.1
     max_length: int = 256  # tokens of a paragraph with its question
@@ -88,7 +90,9 @@ class Run:
     logs: dict[str, list[Row]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.asked, self.held = self.squad.held_out(self.sizes.held_out, self.sizes.seed)
+        self.asked, held = self.squad.held_out(self.sizes.held_out, self.sizes.seed)
+        chance = chance_of(self.sizes.seed, "asked")
+        self.held = chance.sample(held, min(self.sizes.asked, len(held)))
         self.contexts = Contexts(self.encoder.tokenizer, self.sizes.max_length)
         self.pairs = each_answer(one.question for one in self.asked)
 
@@ -218,7 +222,7 @@ def report(run: Run, found: Sequence[Result], own: Mapping[str, Scores]) -> dict
     return {
         "machine": machine(),
         "sizes": asdict(run.sizes),
-        "questions": {"training": len(run.asked), "pairs": len(run.pairs), "held out": len(run.held)},
+        "questions": {"training": len(run.asked), "pairs": len(run.pairs), "asked": len(run.held)},
         "articles held out": sorted({run.squad.passages[one.row].title for one in run.held}),
         "seconds": {name: round(_seconds_of(log)) for name, log in run.logs.items()}
         | {f"asking, {name}": round(each.seconds) for name, each in own.items()},
