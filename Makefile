@@ -9,7 +9,7 @@ BIN := .venv/bin
 quickstart: .venv/ready
 	$(BIN)/minirag quickstart
 
-## RAG and all its baselines and ablations over three seeds; some hours on two cores
+## RAG and all its baselines and ablations over three seeds; an hour and a half on two cores
 report-full: .venv/ready
 	$(BIN)/python -m minirag.evaluation.study results/endtoend.json
 
