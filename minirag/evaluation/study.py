@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="where the results are written, as JSON")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
     parser.add_argument("--work", type=Path, default=Path("runs/study"), help="folder of the trainings (default: %(default)s)")
-    parser.add_argument("--processes", type=int, default=2, help="at once; each takes up to 5 GB (default: 2)")
+    parser.add_argument("--processes", type=int, default=2, help="at once; each takes up to 10 GB (default: 2)")
     arguments = parser.parse_args()
     todo = parts(sorted(set(arguments.seeds)), POCKET)
     spawn = multiprocessing.get_context("spawn")
