@@ -35,11 +35,12 @@ def squad() -> Squad:
         Passage(str(i), town, f"The town {town} has 1{i} old mills. Its river is called {river} by all who live there.")
         for i, (town, river) in enumerate(zip(TOWNS, RIVERS, strict=True))
     )
+    long = Passage("9", "Graz", "Here " + "there and elsewhere " * 40 + "are mills.")  # too long to be read whole
     asked = tuple(
         Asked(Question(f"{town}", f"What is the river of {town} called?", (river, f"river {river}")), row)
         for row, (town, river) in enumerate(zip(TOWNS, RIVERS, strict=True))
     )
-    return Squad(passages, asked)
+    return Squad((*passages, long), asked)
 
 
 @pytest.fixture

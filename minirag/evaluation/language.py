@@ -115,9 +115,11 @@ class Run:
         return self._copies(self.start(), Extracts(told, self.contexts, sizes.batch, seed=sizes.seed), sizes.reading, "reading")
 
     def by_heart(self) -> Bart:
-        """Has filled gaps in every article, without seeing it."""
-        sizes, mask = self.sizes, self.encoder.tokenizer.mask_token
-        told = list(gaps(self.squad.passages, mask, seed=sizes.seed))
+        """Has filled gaps in every article, without seeing it; but for sentences that are too long to be read whole."""
+        sizes, tokenizer = self.sizes, self.encoder.tokenizer
+        every = list(gaps(self.squad.passages, tokenizer.mask_token, seed=sizes.seed))
+        frames = tokenizer([one.question for one in every], verbose=False)["input_ids"]
+        told = [one for one, frame in zip(every, frames, strict=True) if len(frame) < sizes.max_length - 8]  # for separators
         return self._copies(self.start(), Extracts(told, self.contexts, sizes.gaps_batch, seed=sizes.seed), sizes.gaps, "gaps")
 
     def _copies(self, bart: Bart, draw: Extracts, settings: Settings, name: str) -> Bart:

@@ -26,7 +26,7 @@ def gap(sentence: str, mask: str, chance: Random) -> tuple[str, str] | None:
     """The sentence with `mask` instead of one of its salient spans, and the span; None where there is too little left.
 
     >>> gap("In 1903 Marie Curie won the prize with her husband.", "[MASK]", Random(2))
-    ('In 1903 [MASK] won the prize with her husband.', 'Marie Curie')
+    ('In [MASK] Marie Curie won the prize with her husband.', '1903')
     """
     found = [match for match in SALIENT.finditer(sentence) if match.start() > 0]  # a capital at the beginning says nothing
     if not found:
