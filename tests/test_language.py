@@ -18,6 +18,7 @@ from minirag.models.bert import Bert, BertConfig
 from minirag.retrieval.biencoder import BiEncoder
 from minirag.tasks.openqa import Question
 from minirag.tasks.squad import Asked, Squad
+from minirag.training.copying import Told
 from minirag.training.finetune import Recipe
 from minirag.training.settings import Settings
 from minirag.training.state import Row
@@ -84,6 +85,20 @@ def test_questions_are_drawn_from_the_articles_held_out(squad: Squad, encoder: B
     assert len(one.held) == 1
     assert one.held[0] in whole.held
     assert sorted(each.row for each in whole.held + whole.asked) == list(range(6))
+
+
+def test_sentences_too_long_to_be_read_leave_no_gaps(
+    squad: Squad, encoder: BiEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Told] = []
+    monkeypatch.setattr(language, "Extracts", lambda some, *_, **__: told.extend(some))
+    monkeypatch.setattr(Run, "_copies", lambda own, bart, *_: bart)
+    run = Run(squad, encoder, tmp_path, SMALL)
+    run.by_heart()
+    assert {one.answer for one in told} >= set(RIVERS)
+    assert not any("elsewhere" in one.question for one in told)
+    for one in told:
+        assert len(run.contexts.parts(Passage("", "", ""), [one.question])[1][0]) < 64
 
 
 def test_seconds_are_those_of_all_sittings() -> None:
