@@ -79,6 +79,15 @@ def test_every_stage_and_a_second_time_nothing(
     assert again.logs == run.logs
 
 
+def test_other_questions_take_up_no_training(squad: Squad, encoder: BiEncoder, tmp_path: Path) -> None:
+    """Or a reader would be asked about articles it has learnt from."""
+    own = Run(squad, encoder, tmp_path, SMALL)
+    fewer = Run(Squad(squad.passages, squad.asked[:-1]), encoder, tmp_path, SMALL)
+    other = Run(squad, encoder, tmp_path, replace(SMALL, seed=1))
+    assert len({one.kept for one in (own, fewer, other)}) == 3
+    assert Run(squad, encoder, tmp_path, SMALL).kept == own.kept
+
+
 def test_questions_are_drawn_from_the_articles_held_out(squad: Squad, encoder: BiEncoder, tmp_path: Path) -> None:
     whole, one = (Run(squad, encoder, tmp_path, replace(SMALL, held_out=3, asked=asked)) for asked in (9, 1))
     assert len(whole.held) == 3

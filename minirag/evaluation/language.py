@@ -6,7 +6,7 @@
 bi-encoder of 22 million parameters: it finds paragraphs, and the generator starts from its weights. The generator learns to
 read from the training questions with their paragraphs, then with the query encoder end to end, where nobody says which
 paragraph is right. Closed book, the same generator fills gaps in all articles, those held out as well, before it learns from
-the same questions. Trainings are kept in `runs/language`, and go on after a kill.
+the same questions. Trainings are kept in `runs/language`, under a name for all that they are made from, and go on after a kill.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from minirag.errors import told_in_one_sentence
 from minirag.evaluation.answering import batches
 from minirag.evaluation.endtoend import index_of
 from minirag.evaluation.run import Result
-from minirag.files import write_json
+from minirag.files import fingerprint_of, write_json
 from minirag.models.bart import Bart
 from minirag.rag.answer import Answer
 from minirag.rag.contexts import Contexts
@@ -80,7 +80,11 @@ class Sizes:
 
 @dataclass
 class Run:
-    """One run: its data, where its trainings are kept, and, filled as they are done, their logs by name."""
+    """One run: its data, where trainings are kept, and, filled as they are done, their logs by name.
+
+    A run's trainings have a folder of their own there, `kept`: another file holds out other articles, and must never take up a
+    reader that has learnt from them.
+    """
 
     squad: Squad
     encoder: BiEncoder
@@ -90,6 +94,8 @@ class Run:
     logs: dict[str, list[Row]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        told = (repr(each) for each in (*self.squad.passages, *self.squad.asked))
+        self.kept = self.folder / fingerprint_of(self.encoder.fingerprint, repr(self.sizes), *told)[:12]
         self.asked, held = self.squad.held_out(self.sizes.held_out, self.sizes.seed)
         chance = chance_of(self.sizes.seed, "asked")
         self.held = chance.sample(held, min(self.sizes.asked, len(held)))
@@ -115,7 +121,10 @@ class Run:
         return self._copies(self.start(), Extracts(told, self.contexts, sizes.batch, seed=sizes.seed), sizes.reading, "reading")
 
     def by_heart(self) -> Bart:
-        """Has filled gaps in every article, without seeing it; but for sentences that are too long to be read whole."""
+        """Has filled gaps in every article, without seeing it; but for sentences that are too long to be read whole.
+
+        The mask stands in a sentence as text, which `Contexts` spells out like any other: three tokens, not BERT's one.
+        """
         sizes, tokenizer = self.sizes, self.encoder.tokenizer
         every = list(gaps(self.squad.passages, tokenizer.mask_token, seed=sizes.seed))
         frames = tokenizer([one.question for one in every], verbose=False)["input_ids"]
@@ -125,13 +134,13 @@ class Run:
     def _copies(self, bart: Bart, draw: Extracts, settings: Settings, name: str) -> Bart:
         torch.manual_seed(self.sizes.seed)
         objective = Copying(bart)
-        self.logs[name] = train(objective, draw, settings, self.folder / name, title=name, progress=self.progress)
+        self.logs[name] = train(objective, draw, settings, self.kept / name, title=name, progress=self.progress)
         return bart.eval()
 
     def finetuned(self, model: RagModel, recipe: Recipe, name: str) -> RagModel:
-        """Trained on question–answer pairs, the rest is the model's own affair."""
+        """The model, trained on question–answer pairs: which passage to read nobody says."""
         self.logs[name] = finetune(
-            model, self.pairs, recipe, self.folder / name, seed=self.sizes.seed, title=name, progress=self.progress
+            model, self.pairs, recipe, self.kept / name, seed=self.sizes.seed, title=name, progress=self.progress
         )
         return model
 

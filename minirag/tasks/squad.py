@@ -57,7 +57,7 @@ class Squad:
 
 
 def read_squad(path: str | Path) -> Squad:
-    """Read SQuAD in either layout. Raises `MiniragError` with file and row, or with article and question, for anything else."""
+    """Read SQuAD in either layout. Raises `MiniragError` with file and row, or paragraph, for anything else."""
     path = Path(path)
     found = _folder(path) if path.is_dir() else _published(path)
     if not found.asked:
@@ -94,14 +94,12 @@ def _published(path: Path) -> Squad:
     except (ValueError, TypeError, KeyError, RecursionError):
         raise MiniragError(f"{path} is not laid out as SQuAD's file; check that it is the right one") from None
     passages, asked = list[Passage](), list[Asked]()
-    for article, about in articles:
+    for number, (article, about) in enumerate(articles, 1):
         try:
-            passages.append(
-                Passage(str(len(passages) + 1), text_of(article, "title").replace("_", " "), text_of(about, "context"))
-            )
-            asked += [Asked(question, len(passages) - 1) for question in _questions(about)]
+            passages.append(Passage(str(number), text_of(article, "title").replace("_", " "), text_of(about, "context")))
+            asked += [Asked(question, number - 1) for question in _questions(about)]
         except (RowError, TypeError, AttributeError) as why:
-            raise MiniragError(f"{path}, paragraph {len(passages)}: {why}; mend it, or download the file again") from None
+            raise MiniragError(f"{path}, paragraph {number}: {why}; mend it, or download the file again") from None
     return Squad(tuple(passages), tuple(asked))
 
 

@@ -5,7 +5,7 @@ write the answer; for each of its tokens, to look at where it stands (the last l
 `reading.py` for the first token); and to mark in the encoder where it begins and ends, as those do who only mark answers
 (Devlin et al. 2019 §4.2). The marks are gone with this objective.
 
-Passages are cut to some sentences around the answer: half the time, and where in the passage it stands says nothing.
+Passages are cut to some sentences around the answer: there is less to read, and where in the passage it stands says nothing.
 """
 
 from __future__ import annotations
