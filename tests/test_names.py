@@ -105,17 +105,18 @@ def test_new_words_are_new_and_of_the_same_kind(wiki: MiniWiki, seed: int) -> No
     assert 0.4 < len(meant) / len(found.meant) < 0.6
 
 
-def test_what_is_linked_stays_linked(wiki: MiniWiki) -> None:
-    """Names that two entities of one domain come to share are seldom; else every value still names its entity."""
-    new = Names.of(wiki.domains).exchanged(random.Random(0))
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_linked_stays_linked(wiki: MiniWiki, seed: int) -> None:
+    """Names that two entities of one domain come to share are seldom (one of them is left then); else links stay."""
+    new = Names.of(wiki.domains).exchanged(random.Random(seed))
     domains = renamed(wiki.domains, new)
-    links = Links(domains)
-    before = [wiki.links.find(fact.value, fact.relation) for fact in facts_of(wiki.domains)]
-    after = [links.find(fact.value, fact.relation) for fact in facts_of(domains)]
-    assert len(names(domains)) == len(names(wiki.domains))
-    assert sum(target is not None for target in before) > 1000
-    lost = sum(one is not None and other is None for one, other in zip(before, after, strict=True))
-    assert lost < 0.01 * len(before)
+    before, after = (
+        sum(links.find(fact.value, fact.relation) is not None for fact in facts_of(told))
+        for links, told in ((wiki.links, wiki.domains), (Links(domains), domains))
+    )
+    assert 0 <= len(names(wiki.domains)) - len(names(domains)) <= 3
+    assert before > 1000
+    assert 0 <= before - after < 0.01 * before
 
 
 def test_worlds_have_names_of_their_own(wiki: MiniWiki) -> None:

@@ -128,6 +128,17 @@ def asked(step: int) -> list[QuestionAnswer]:
     return random.Random(step).choices(ASKED, k=8)
 
 
+class Branches(nn.Module):
+    """One weight for numbers below 4, another for those from 4 on, and one for none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low, self.high, self.unused = (nn.Parameter(torch.tensor(1.0, dtype=torch.float64)) for _ in range(3))
+
+    def forward(self, examples: Sequence[float]) -> tuple[Tensor, int]:
+        return sum(((self.low if x < 4 else self.high) * x).square() for x in examples), len(examples)  # type: ignore[return-value]
+
+
 class Number(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -163,6 +174,7 @@ RUNS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], Sequence[Any]], d
     "writing": (Writing, copies, {"clip": 0.1}),
     "in pieces": (Writing, copies, {"accumulate": 4}),
     "end to end": (rag, asked, {"rate": 1e-3}),
+    "a weight each": (Branches, lambda step: [1.0, 2.0, 4.0, 5.0], {}),
 }
 
 

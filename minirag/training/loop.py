@@ -31,7 +31,7 @@ from minirag.errors import MiniragError
 from minirag.files import atomic_path, only_process, write_json
 from minirag.training.draws import chance_of
 from minirag.training.optimizers import optimizers, set_rate
-from minirag.training.ranks import distributed, rank, ranks, share_of
+from minirag.training.ranks import begin_alike, exchange, rank, ranks, share_of
 from minirag.training.settings import Settings, learning_rate
 from minirag.training.state import BEST, STATE, Best, Row, State, read_state, write_best, write_state
 
@@ -126,7 +126,7 @@ class Run:
         self.device = next(iter(self.parameters.values())).device
         self.optimizers = optimizers(objective, settings)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "float16")
-        self.parallel = distributed(objective, self.device)
+        begin_alike(objective)
         self.rows: list[Row] = []
         self.best: Best | None = None
         self.since = _Since()
@@ -143,18 +143,17 @@ class Run:
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # the loss, and what it is divided by
         for number, piece in enumerate(pieces):
             torch.manual_seed(chance_of(settings.seed, step, number, rank()).getrandbits(63))  # of dropout; CUDA's too
-            with self._without_exchange(number < len(pieces) - 1):
-                with self._cast():
-                    total, weight = self.parallel(piece)
-                self.scaler.scale(total).backward()  # each operation in the precision that it had on the way forth
+            with self._cast():
+                total, weight = self.objective(piece)
+            self.scaler.scale(total).backward()  # each operation in the precision that it had on the way forth
             sums += torch.stack([total.detach().double(), torch.as_tensor(weight, device=self.device).double()])
         if ranks() > 1:
             torch.distributed.all_reduce(sums)
+        exchange(list(self.parameters.values()))
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
-        divisor = sums[1] / ranks()  # exchanged gradients are means over the processes
         grads = [weight.grad for weight in self.parameters.values() if weight.grad is not None]
-        torch._foreach_div_(grads, float(divisor))
+        torch._foreach_div_(grads, float(sums[1]))
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), settings.clip)
         loss = float(sums[0] / sums[1])
         overflow = self.scaler.is_enabled() and self.scaler.get_scale() > LEAST
@@ -254,12 +253,6 @@ class Run:
             f"at step {step} the loss is {loss} and the norm of its gradient {norm}; the examples are in {path}: look at them, "
             "or choose a lower rate"
         )
-
-    def _without_exchange(self, more: bool) -> contextlib.AbstractContextManager[Any]:
-        """Gradients are exchanged with the last piece of a batch."""
-        if more and isinstance(self.parallel, nn.parallel.DistributedDataParallel):
-            return self.parallel.no_sync()
-        return contextlib.nullcontext()
 
     def _cast(self) -> contextlib.AbstractContextManager[Any]:
         if self.settings.precision == "float32":

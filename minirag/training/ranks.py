@@ -1,6 +1,8 @@
 """Several processes that train one model (`torchrun`): who this one is, its part of a batch, and in-batch negatives from all.
 
-Every process holds the whole model and a part of each batch; gradients are exchanged by PyTorch's DistributedDataParallel.
+Every process holds the whole model and a part of each batch, and their gradients are added up. (PyTorch's
+DistributedDataParallel does so while the gradients come in; but its threads outlive the group of processes, and with gloo one
+process in a few dozen then died when Python ended: "terminate called without an active exception".)
 
     torchrun --nproc-per-node 2 my_training.py
 
@@ -23,6 +25,7 @@ from torch import distributed as dist
 from minirag.errors import MiniragError
 
 T = TypeVar("T")
+AT_ONCE = 2**23  # numbers in a message: few messages, and little memory for them
 
 
 @contextlib.contextmanager
@@ -65,11 +68,41 @@ def share_of(examples: Sequence[T], rank: int, ranks: int) -> Sequence[T]:
     return examples[rank * size : (rank + 1) * size]
 
 
-def distributed(objective: nn.Module, device: torch.device) -> nn.Module:
-    """The objective itself, or with several processes one that exchanges its gradients."""
+def begin_alike(module: nn.Module) -> None:
+    """Give every process the first one's weights, whatever it began with."""
+    if ranks() > 1:
+        for tensor in module.state_dict().values():
+            dist.broadcast(tensor, 0)
+
+
+def exchange(weights: Sequence[nn.Parameter]) -> None:
+    """Put into each gradient its sum over all processes; a weight that no process used is left without one."""
     if ranks() == 1:
-        return objective
-    return nn.parallel.DistributedDataParallel(objective, device_ids=[device] if device.type == "cuda" else None)
+        return
+    used = torch.tensor([weight.grad is not None for weight in weights], dtype=torch.int32, device=weights[0].device)
+    dist.all_reduce(used)
+    grads = []
+    for weight, count in zip(weights, used.tolist(), strict=True):
+        if count:
+            weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            grads.append(weight.grad)
+    for some in _sent_together(grads):
+        flat = torch.cat([grad.flatten() for grad in some])
+        dist.all_reduce(flat)
+        for grad, total in zip(some, flat.split([grad.numel() for grad in some]), strict=True):
+            grad.copy_(total.view_as(grad))
+
+
+def _sent_together(grads: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """The gradients in order, as many at once as come to `AT_ONCE` numbers of one type."""
+    some: list[Tensor] = []
+    for grad in grads:
+        if some and (grad.dtype != some[0].dtype or sum(one.numel() for one in some) >= AT_ONCE):
+            yield some
+            some = []
+        some.append(grad)
+    if some:
+        yield some
 
 
 def gathered(vectors: Tensor) -> Tensor:

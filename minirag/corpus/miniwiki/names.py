@@ -44,9 +44,9 @@ class Names:
         kinds: dict[tuple[str, bool], str] = {}
         names: Counter[str] = Counter()
         for kind, common, name in _named(domains):
-            words = {word for word in _WORD.findall(name) if len(word) >= _SHORTEST and not word.isupper()}
+            words = [word for word in dict.fromkeys(_WORD.findall(name)) if len(word) >= _SHORTEST and not word.isupper()]
             said |= set() if common else {word for word in words if word.islower()}
-            for word in words if common else {word for word in words if word[0].isupper()}:
+            for word in words if common else (word for word in words if word[0].isupper()):
                 kinds.setdefault((word.lower(), common), kind)
                 names[word.lower()] += 1
         few = {key: kind for key, kind in kinds.items() if names[key[0]] <= _COMMON}
