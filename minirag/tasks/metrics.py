@@ -44,7 +44,7 @@ def exact_match(prediction: str, answers: Sequence[str], match: Match = "string"
     True
     """
     if match == "regex":
-        return any(_matches(pattern, _nfd(prediction), anchored=True) for pattern in answers)
+        return any(_matches(pattern, decomposed(prediction), anchored=True) for pattern in answers)
     normal = normalize_answer(prediction)
     return any(normal == normalize_answer(answer) for answer in answers)
 
@@ -77,7 +77,7 @@ def has_answer(text: str, answers: Sequence[str], match: Match = "string") -> bo
     (False, True)
     """
     if match == "regex":
-        return any(_matches(pattern, _nfd(text), anchored=False) for pattern in answers)
+        return any(_matches(pattern, decomposed(text), anchored=False) for pattern in answers)
     tokens = _tokens(text)
     # Exactly one BETWEEN on either side of each token: a substring is a run of whole tokens.
     return any(wanted in tokens for wanted in map(_tokens, answers) if wanted != BETWEEN)
@@ -85,17 +85,18 @@ def has_answer(text: str, answers: Sequence[str], match: Match = "string") -> bo
 
 @lru_cache(maxsize=16_384)  # the same passages are found for many questions
 def _tokens(text: str) -> str:
-    return "".join(BETWEEN + token.lower() for token in TOKEN.findall(_nfd(text))) + BETWEEN
+    return "".join(BETWEEN + token.lower() for token in TOKEN.findall(decomposed(text))) + BETWEEN
 
 
-def _nfd(text: str) -> str:
+def decomposed(text: str) -> str:
+    """Unicode's decomposed form, NFD: letters, and their accents behind them."""
     return unicodedata.normalize("NFD", text)
 
 
 def _matches(pattern: str, text: str, anchored: bool) -> bool:
     """Patterns come from data files: one that is malformed, or that backtracks for ever, is an error and not a hang."""
     try:
-        compiled = regex.compile(_nfd(pattern), regex.IGNORECASE | regex.MULTILINE)
+        compiled = regex.compile(decomposed(pattern), regex.IGNORECASE | regex.MULTILINE)
         return (compiled.match if anchored else compiled.search)(text, timeout=PATTERN_SECONDS) is not None
     except regex.error as error:
         raise MiniragError(

@@ -27,12 +27,17 @@ from minirag.tasks.metrics import Match
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question, the answers that count, and how: as strings, or as regular expressions (CuratedTREC)."""
+    """An example of any task: x, which `y` count for it, and how: as strings, or as regular expressions (CuratedTREC).
+
+    x is `question`: a question, or a claim (FEVER), or the entity that is to be asked for (Jeopardy); `answers` then is the
+    label, or the clue. `evidence`: sets of pages by title, or of passages by id; each set is enough to tell, if read whole.
+    """
 
     id: str
     question: str
     answers: tuple[str, ...]
     match: Match = "string"
+    evidence: tuple[frozenset[str], ...] = ()
 
 
 def read_questions(path: str | Path, match: Match | None = None) -> list[Question]:

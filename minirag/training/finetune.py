@@ -14,9 +14,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from minirag.errors import MiniragError
+from minirag.rag.classify import ClaimHead
 from minirag.rag.collapse import spread
 from minirag.rag.model import RagModel
 from minirag.retrieval.retriever import Retrieved
@@ -62,6 +64,21 @@ class EndToEnd(nn.Module):
         if new:
             self._found |= {one.question: one for one in self.model.retrieve(new, self.k)}
         return [self._found[question] for question in questions]
+
+
+class Deciding(EndToEnd):
+    """The objective of classification as the paper's appendix E has it: −log Σ_z p(z|x) p(c|x, z) of each claim's class, which
+    stands where an answer would."""
+
+    def __init__(self, head: ClaimHead, k: int) -> None:
+        super().__init__(head.model, k)
+        self.head = head
+
+    def forward(self, examples: Sequence[QuestionAnswer]) -> tuple[Tensor, int]:
+        """The sum of the claims' losses in nats, and their number."""
+        log_probs = self.head(self.retrieved([one.question for one in examples]))  # [B, C]
+        classes = torch.tensor([self.head.labels.index(one.answer) for one in examples], device=log_probs.device)  # [B]
+        return F.nll_loss(log_probs, classes, reduction="sum"), len(examples)
 
 
 @dataclass(frozen=True)
@@ -131,13 +148,16 @@ def finetune(
     seed: int = 0,
     title: str = "fine-tuning",
     progress: bool = True,
+    head: ClaimHead | None = None,
 ) -> list[Row]:
     """Train `model`, whose index is attached, on `pairs`; its query encoder and its generator change. Returns the log.
+
+    With a `head` over the model, answers are its labels, and it learns to choose them (`Deciding`).
 
     At each evaluation the log has, beside what `evaluate` says, how 64 of the questions share their documents (`collapse.py`),
     and an alarm where the retriever has collapsed. `folder` keeps all that is needed to go on.
     """
-    objective = EndToEnd(model, recipe.k, recipe.label_smoothing)
+    objective = EndToEnd(model, recipe.k, recipe.label_smoothing) if head is None else Deciding(head, recipe.k)
     watched = list(dict.fromkeys(pair.question for pair in pairs[:: max(len(pairs) // WATCHED, 1)]))[:WATCHED]
 
     def measure() -> Metrics:
@@ -146,7 +166,7 @@ def finetune(
 
     settings = recipe.settings(len(pairs), seed)
     rows = train(objective, epochs(pairs, recipe.batch, seed), settings, folder, measure, title, progress)
-    model.eval()
+    objective.eval()
     return rows
 
 
