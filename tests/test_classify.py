@@ -56,7 +56,7 @@ def test_a_label_is_as_likely_as_the_loss_of_writing_it_says(model: RagModel, sc
 
 
 def test_with_one_token_both_schemes_say_the_same(model: RagModel) -> None:
-    """Once a generator puts all its belief into the begin and the end of a label, only the label's token is left to be summed."""
+    """Where only one token is left to be summed over documents, summing tokens or sequences is one."""
 
     def told(scheme: str, ids: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():

@@ -14,10 +14,40 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 import minirag
-from minirag.cli import ask, bench, doctor, download, encode, finetune, index, miniwiki, passages, quickstart, search
+from minirag.cli import (
+    ask,
+    bench,
+    doctor,
+    download,
+    encode,
+    evaluate,
+    finetune,
+    index,
+    miniwiki,
+    passages,
+    quickstart,
+    report,
+    score,
+    search,
+)
 from minirag.errors import MiniragError
 
-STAGES = (quickstart, miniwiki, download, passages, encode, index, search, ask, finetune, bench, doctor)
+STAGES = (
+    quickstart,
+    miniwiki,
+    download,
+    passages,
+    encode,
+    index,
+    search,
+    ask,
+    finetune,
+    evaluate,
+    score,
+    report,
+    bench,
+    doctor,
+)
 EXAMPLES = """the whole way, from shipped texts to an answer:
   minirag passages --format miniwiki --out runs/passages
   minirag encode --passages runs/passages --out runs/vectors

@@ -51,7 +51,7 @@ def answer_sets(
     """
     from tqdm.auto import tqdm
 
-    drawn = {each.name: _drawn(each.questions, count, seed) for each in sets}
+    drawn = {each.name: some_of(each.questions, count, seed) for each in sets}
     total = len(systems) * sum(map(len, drawn.values()))
     answered: dict[tuple[str, str], list[Answered]] = {}
     with tqdm(total=total, desc="answering", unit="question", disable=not progress) as bar:
@@ -75,6 +75,7 @@ def match_result(task: str, system: str, answered: Sequence[Answered]) -> Result
     return Result(task, system, "exact_match", hits / len(answered), *wilson_interval(hits, len(answered)), len(answered))
 
 
-def _drawn(questions: Sequence[Question], count: int, seed: int) -> list[Question]:
-    rows = sorted(random.Random(seed).sample(range(len(questions)), min(count, len(questions))))
+def some_of(questions: Sequence[Question], count: int | None, seed: int = 0) -> list[Question]:
+    """`count` of the questions by lot, in their order; all, where there are no more, or for None."""
+    rows = sorted(random.Random(seed).sample(range(len(questions)), min(count or len(questions), len(questions))))
     return [questions[row] for row in rows]

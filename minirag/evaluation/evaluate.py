@@ -1,0 +1,157 @@
+"""A model on one of the paper's tasks: every example is answered, or its label chosen, and the scores are told with intervals.
+
+run = evaluate(model, TASKS["nq"], questions, "runs/nq")     # goes on where it was stopped
+results = scored(TASKS["nq"], questions, run, "RAG-Token")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from minirag.errors import MiniragError
+from minirag.evaluation.answering import batches
+from minirag.evaluation.predictions import Prediction, Read, Run
+from minirag.evaluation.run import Result
+from minirag.files import fingerprint_of
+from minirag.rag.answer import Answer
+from minirag.rag.classify import Choice, choose
+from minirag.rag.model import RagModel
+from minirag.tasks.metrics import has_answer
+from minirag.tasks.openqa import Question
+from minirag.tasks.task import Decoding, Metric, Task
+from minirag.training.state import checksum, weights_of
+
+SAMPLES = 2_000  # of the bootstrap
+RECALL = Metric("recall", lambda _, __: (0.0, 1.0))  # of passages, whatever is said
+
+
+def evaluate(
+    model: RagModel,
+    task: Task,
+    questions: Sequence[Question],
+    folder: str | Path,
+    system: str = "RAG",
+    data: str = "",
+    k: int | None = None,
+    progress: bool = True,
+) -> list[Prediction]:
+    """Answer every question as the paper decodes for the task, with `k` passages or, None, the paper's number.
+
+    `folder` keeps a line for each, and a run that was stopped goes on; `system` and `data` are the names under which a report
+    shows it. Raises `MiniragError` where the folder holds another run's predictions.
+    """
+    if not questions:
+        raise MiniragError("there is no example to evaluate on; look at the question file")
+    decoding = decoding_of(model, task, k)
+    facts = {
+        "task": task.name,
+        "system": system,
+        "data": data,
+        "examples": len(questions),
+        "decoding": asdict(decoding),
+        "made_from": _made_from(model, questions, decoding),
+    }
+    run = Run(folder, facts)
+    left = questions[len(run.done) :]
+    with tqdm(
+        total=len(questions), initial=len(run.done), desc=f"{task.title}, {system}", unit="example", disable=not progress
+    ) as bar:
+        for batch in batches(left, decoding.k):
+            run.add(_said(model, task, batch, decoding))
+            bar.update(len(batch))
+    return run.done
+
+
+def decoding_of(model: RagModel, task: Task, k: int | None = None) -> Decoding:
+    """The paper's decoding for the task and the model's scheme; never more passages than there are."""
+    own = task.decoding[model.scheme]
+    if model.retriever is None:
+        raise MiniragError("the model has no passages to search; give it an index and its passages with attach()")
+    return replace(own, k=min(k or own.k, len(model.retriever.index)))
+
+
+def _said(model: RagModel, task: Task, batch: Sequence[Question], decoding: Decoding) -> list[Prediction]:
+    texts = [one.question for one in batch]
+    if task.words:
+        label_of = {word: label for label, word in task.words.items()}
+        return [
+            _chosen(one, said, label_of)
+            for one, said in zip(batch, choose(model, texts, list(label_of), decoding.k), strict=True)
+        ]
+    search: dict[str, Any] = {"beams": decoding.beams, "max_length": decoding.max_length}
+    answers = model.answer(texts, decoding.k, decoding.decoder, **search)
+    return [_answered(one, said) for one, said in zip(batch, answers, strict=True)]
+
+
+def _answered(one: Question, said: Answer) -> Prediction:
+    read = (
+        Read(z.id, z.title, p, has_answer(z.text, one.answers, one.match))
+        for z, p in zip(said.passages, said.prior.tolist(), strict=True)
+    )
+    return Prediction(one.id, one.question, said.text, one.answers, one.match, said.log_probability, tuple(read))
+
+
+def _chosen(one: Question, said: Choice, label_of: Mapping[str, str]) -> Prediction:
+    read = (Read(z.id, z.title, p) for z, p in zip(said.found.passages, said.prior.tolist(), strict=True))
+    by_label = {label_of[word]: p for word, p in zip(said.labels, said.probabilities.tolist(), strict=True)}
+    best = float(said.probabilities.max().log())
+    return Prediction(one.id, one.question, label_of[said.label], one.answers, one.match, best, tuple(read), by_label)
+
+
+def _made_from(model: RagModel, questions: Sequence[Question], decoding: Decoding) -> str:
+    """A name for all that predictions depend on: weights, memory, questions, decoding."""
+    assert model.retriever is not None
+    weights = {name: tensor.cpu().contiguous() for name, tensor in weights_of(model).items()}
+    index = model.retriever.index
+    memory = f"{type(index).__name__} {getattr(index, 'n_probe', '')} {model.retriever.passages.fingerprint}"
+    asked = (f"{one.id}\t{one.question}" for one in questions)
+    return fingerprint_of(checksum(repr((decoding, model.scheme, model.score_scale)), weights), memory, *asked)
+
+
+def scored(task: Task, questions: Sequence[Question], predictions: Sequence[Prediction], system: str) -> list[Result]:
+    """The task's metrics over the set, each with its 95 % interval by the bootstrap; and answer recall, where passages say
+    whether they hold an answer."""
+    counts = {metric: counts_of(metric, questions, predictions) for metric in task.metrics}
+    if any(passage.holds_answer is not None for one in predictions for passage in one.passages):
+        counts[RECALL] = np.array([(float(one.found), 1.0) for one in predictions])
+    results = []
+    for metric, own in counts.items():
+        low, high = np.quantile(_resampled(own, metric.of), [0.025, 0.975]).tolist()
+        results.append(Result(task.name, system, metric.name, metric.of(*own.sum(0).tolist()), low, high, len(own)))
+    return results
+
+
+def difference(
+    task: Task, questions: Sequence[Question], ours: Sequence[Prediction], theirs: Sequence[Prediction], names: tuple[str, str]
+) -> list[Result]:
+    """By how much the first run scores higher than the second on the same examples, by each metric, with the interval of the
+    paired bootstrap: both are scored on the same samples."""
+    results = []
+    for metric in task.metrics:
+        one, other = (counts_of(metric, questions, each) for each in (ours, theirs))
+        gap = _resampled(one, metric.of) - _resampled(other, metric.of)
+        low, high = np.quantile(gap, [0.025, 0.975]).tolist()
+        value = metric.of(*one.sum(0).tolist()) - metric.of(*other.sum(0).tolist())
+        results.append(Result(task.name, " − ".join(names), metric.name, value, low, high, len(one)))
+    return results
+
+
+def counts_of(metric: Metric, questions: Sequence[Question], predictions: Sequence[Prediction]) -> NDArray[np.float64]:
+    """The metric's summands, a row for each example."""
+    return np.array(
+        [metric.counts(said.output, one) for one, said in zip(questions, predictions, strict=True)], dtype=np.float64
+    )
+
+
+def _resampled(counts: NDArray[np.float64], of: Callable[..., float]) -> NDArray[np.float64]:
+    """The score on as many samples of the examples, drawn with replacement; the same samples for the same number of them."""
+    n = len(counts)
+    times = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), SAMPLES)  # [samples, n]
+    return np.array([of(*sums) for sums in times @ counts])

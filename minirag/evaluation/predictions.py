@@ -1,0 +1,190 @@
+"""Predictions on disk: a line for each example as soon as it is there, so that a run that was stopped goes on behind the last.
+
+    FOLDER/run.json             what answers what, and how: the task, the model's and the questions' fingerprints, the decoding
+    FOLDER/predictions.jsonl    {"id", "question", "output", "answers", "log_probability", "passages": [{"id", …}]}
+
+A file made elsewhere may be scored as well: of a line only the id and the output are needed, KILT's layout is read, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from minirag.corpus.readers import id_of
+from minirag.corpus.rows import BadRows, RowError, json_rows, made_of
+from minirag.errors import MiniragError
+from minirag.files import atomic_path, read_json, write_json
+from minirag.tasks.metrics import Match
+from minirag.tasks.openqa import Question
+
+PREDICTIONS, RUN = "predictions.jsonl", "run.json"
+
+
+@dataclass(frozen=True)
+class Read:
+    """A passage that a prediction rests on: p(z|x), and whether it holds an answer (None where that says nothing)."""
+
+    id: str
+    title: str
+    probability: float
+    holds_answer: bool | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was said of an example, beside what counts for it. `log_probability` is log p(y|x); `probabilities` those of the
+    labels, in classification."""
+
+    id: str
+    question: str
+    output: str
+    answers: tuple[str, ...] = ()
+    match: Match = "string"
+    log_probability: float | None = None
+    passages: tuple[Read, ...] = ()
+    probabilities: Mapping[str, float] | None = None
+
+    @property
+    def found(self) -> bool:
+        """Whether one of the passages holds an answer."""
+        return any(passage.holds_answer for passage in self.passages)
+
+    @property
+    def example(self) -> Question:
+        return Question(self.id, self.question, self.answers, self.match)
+
+
+def read_predictions(path: str | Path) -> list[Prediction]:
+    """Read a file of predictions, one JSON object a line. Raises `MiniragError` with file and row for a line that is none."""
+    path = Path(path)
+    found = list(made_of(path, json_rows(path, BadRows()), _prediction, BadRows()))
+    if not found:
+        raise MiniragError(f"{path} holds no prediction; check that it is the right file")
+    if len({one.id for one in found}) < len(found):
+        raise MiniragError(f"{path} has two predictions with one id; give each example one")
+    return found
+
+
+def in_order_of(questions: Sequence[Question], predictions: Iterable[Prediction], path: str | Path) -> list[Prediction]:
+    """The predictions, one for each question in turn. Raises `MiniragError` for a question without, or one nobody asked."""
+    by_id = {one.id: one for one in predictions}
+    if missing := next((one for one in questions if one.id not in by_id), None):
+        raise MiniragError(f"{path} has no prediction for '{missing.id}' ({missing.question[:40]}…); give each example one")
+    if more := by_id.keys() - {one.id for one in questions}:
+        raise MiniragError(f"{path} answers '{min(more)}', which the questions do not have; give the questions that were asked")
+    return [by_id[one.id] for one in questions]
+
+
+class Run:
+    """A folder in which predictions are gathered: those that are there, and a place for more.
+
+    Raises `MiniragError` where the folder is another run's, by what it was `made_from`.
+    """
+
+    def __init__(self, folder: str | Path, facts: Mapping[str, Any]) -> None:
+        self.folder, self.path = Path(folder), Path(folder) / PREDICTIONS
+        if (self.folder / RUN).exists():
+            _check_same(self.folder, facts)
+        elif self.folder.exists() and any(self.folder.iterdir()):
+            raise MiniragError(f"{self.folder} is there already and holds no predictions; choose another folder")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / RUN, dict(facts))
+        self.done = self._whole_lines()
+
+    def add(self, predictions: Iterable[Prediction]) -> None:
+        """Write some more, and see to it that they are on disk."""
+        new = list(predictions)
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(_row(one), ensure_ascii=False) + "\n" for one in new)
+            file.flush()
+            os.fsync(file.fileno())
+        self.done += new
+
+    def _whole_lines(self) -> list[Prediction]:
+        """What is there already; half a line, which a kill leaves, is cut off."""
+        if not self.path.exists():
+            return []
+        raw = self.path.read_bytes()
+        whole = raw[: raw.rfind(b"\n") + 1]
+        if len(whole) < len(raw):
+            with atomic_path(self.path) as temporary:
+                temporary.write_bytes(whole)
+        return read_predictions(self.path) if whole else []
+
+
+def read_run(folder: str | Path) -> tuple[dict[str, Any], list[Prediction]]:
+    """What a run says of itself, and its predictions. Raises `MiniragError` for a folder that is no run, or not finished."""
+    folder = Path(folder)
+    if not (folder / RUN).exists():
+        raise MiniragError(f"{folder} holds no {RUN}; name a folder that `minirag evaluate` has written")
+    facts, found = read_json(folder / RUN), read_predictions(folder / PREDICTIONS)
+    if len(found) < facts["examples"]:
+        raise MiniragError(f"{folder} has {len(found)} of {facts['examples']} predictions; run `minirag evaluate` again")
+    return facts, found
+
+
+def _check_same(folder: Path, facts: Mapping[str, Any]) -> None:
+    before = read_json(folder / RUN)
+    if not isinstance(before, dict) or before.get("made_from") != facts["made_from"]:
+        odd = [name for name, value in facts.items() if isinstance(before, dict) and before.get(name) != value]
+        raise MiniragError(f"{folder} holds another run's predictions ({', '.join(odd) or RUN} differs); choose another folder")
+
+
+def _row(one: Prediction) -> dict[str, Any]:
+    return {name: value for name, value in asdict(one).items() if value is not None}
+
+
+def _prediction(row: dict[str, object], number: int) -> Prediction:
+    return Prediction(
+        id_of(row, number),
+        str(row.get("question", row.get("input", ""))),
+        _output(row),
+        tuple(_answers(row)),
+        "regex" if row.get("match") == "regex" else "string",
+        _number(row, "log_probability"),
+        tuple(_passages(row)),
+        {str(label): float(p) for label, p in given.items()} if isinstance(given := row.get("probabilities"), dict) else None,
+    )
+
+
+def _output(row: Mapping[str, object]) -> str:
+    """What was said: `output`, a text or KILT's list of objects with an "answer"; else `prediction`."""
+    said = row.get("output", row.get("prediction"))
+    if isinstance(said, list):
+        answers = [one.get("answer") for one in said if isinstance(one, dict) and one.get("answer") is not None]
+        said = answers[0] if answers else None
+    if not isinstance(said, str):
+        raise RowError("has no 'output' that is a text")
+    return said
+
+
+def _answers(row: Mapping[str, object]) -> list[str]:
+    answers = row.get("answers", [])
+    if not (isinstance(answers, list) and all(isinstance(answer, str) for answer in answers)):
+        raise RowError("has 'answers' that are no list of texts")
+    return answers
+
+
+def _passages(row: Mapping[str, object]) -> Iterator[Read]:
+    given = row.get("passages", [])
+    if not isinstance(given, list):
+        raise RowError("has 'passages' that are no list")
+    for one in given:
+        if not isinstance(one, dict) or "id" not in one:
+            raise RowError("has a passage without an 'id'")
+        holds = one.get("holds_answer")
+        yield Read(
+            str(one["id"]), str(one.get("title", "")), float(one.get("probability", 0)), None if holds is None else bool(holds)
+        )
+
+
+def _number(row: Mapping[str, object], name: str) -> float | None:
+    value = row.get(name)
+    if value is not None and not isinstance(value, int | float):
+        raise RowError(f"has a '{name}' that is no number")
+    return None if value is None else float(value)

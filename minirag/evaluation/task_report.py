@@ -1,0 +1,259 @@
+"""The report of runs on the paper's tasks, a page and Markdown: what was measured and, where the data are the same, published.
+
+Measured and published never share a column. Published numbers are shown for a run on the published test set only (`data` is
+"published"); other data, MiniWiki's among them, have tables of their own, titled so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minirag.corpus.words import escape
+from minirag.errors import MiniragError
+from minirag.evaluation.analysis import differing, overlap, unsupported
+from minirag.evaluation.evaluate import difference, scored
+from minirag.evaluation.predictions import Prediction, read_run
+from minirag.evaluation.report import CSS
+from minirag.evaluation.run import Result
+from minirag.files import atomic_path
+from minirag.tasks.generation import distinct_ngrams
+from minirag.tasks.openqa import Question
+from minirag.tasks.paper import published
+from minirag.tasks.task import Task, task_called
+
+PUBLISHED = "published"  # what `data` is called where it is the published test set, whole
+SHOWN = 5  # examples of a kind
+CLOSED_BOOK = "closed book"
+LONG = ("msmarco", "jeopardy")  # whose outputs are long enough to repeat themselves: table 5
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run as it lies on disk."""
+
+    task: Task
+    system: str
+    data: str
+    decoding: Mapping[str, Any]
+    predictions: list[Prediction]
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Measured:
+        facts, predictions = read_run(folder)
+        return cls(task_called(facts["task"]), facts["system"], facts["data"], facts["decoding"], predictions)
+
+    @property
+    def questions(self) -> list[Question]:
+        return [one.example for one in self.predictions]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of text under heads; a title, and a note above."""
+
+    title: str
+    note: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def write_task_report(
+    folder: str | Path, runs: Sequence[Measured], trained: Mapping[str, Sequence[Question]] | None = None, command: str = ""
+) -> Path:
+    """Write `report.html` and `report.md` into a folder; `trained`: the training examples of tasks, to tell overlap by."""
+    tables, folder = tables_of(runs, trained or {}), Path(folder)
+    for name, text in (("report.html", html(tables, command)), ("report.md", markdown(tables, command))):
+        with atomic_path(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return folder / "report.html"
+
+
+def tables_of(runs: Sequence[Measured], trained: Mapping[str, Sequence[Question]]) -> list[Table]:
+    """Everything that is told: for each task and data its scores, published ones, differences, and what lies behind."""
+    if not runs:
+        raise MiniragError("there is no run to report on; name folders that `minirag evaluate` has written")
+    groups: dict[tuple[str, str], list[Measured]] = {}
+    for run in runs:
+        groups.setdefault((run.task.name, run.data), []).append(run)
+    tables = []
+    for (name, _), group in groups.items():
+        tables += [_scores(group), *_published(group), *_differences(group), *_behind(group, trained.get(name, ()))]
+        tables += _examples(group)
+    return [*tables, *_diversity(groups), _settings(runs)]
+
+
+def _name(group: Sequence[Measured]) -> str:
+    first = group[0]
+    return first.task.title if first.data == PUBLISHED else f"{first.data}, in the format of {first.task.title}"
+
+
+def _scores(group: Sequence[Measured]) -> Table:
+    results = {run.system: scored(run.task, run.questions, run.predictions, run.system) for run in group}
+    metrics = list(dict.fromkeys(one.metric for own in results.values() for one in own))
+    rows = tuple(
+        (system, *(_cell(next((one for one in own if one.metric == metric), None)) for metric in metrics))
+        for system, own in results.items()
+    )
+    note = f"Measured by minirag on {len(group[0].predictions):,} examples: percent, with 95 % intervals (bootstrap)."
+    return Table(_name(group), note, ("measured", *metrics), rows)
+
+
+def _published(group: Sequence[Measured]) -> list[Table]:
+    if group[0].data != PUBLISHED:
+        return []
+    found = [one for one in published(task=group[0].task.name) if one.table in ("1", "2", "6")]
+    columns = list(dict.fromkeys((one.metric, one.split) for one in found))
+    values = {(one.system, one.metric, one.split): one for one in found}
+    rows = tuple(
+        (system, *(str(values[system, *column].value) if (system, *column) in values else "–" for column in columns))
+        for system in dict.fromkeys(one.system for one in found)
+    )
+    note = "Published by Lewis et al. 2020, tables 1, 2 and 6; not measured by minirag."
+    return [
+        Table(f"{_name(group)}: published", note, ("published", *(f"{metric}, {split}" for metric, split in columns)), rows)
+    ]
+
+
+def _differences(group: Sequence[Measured]) -> list[Table]:
+    """Every other system against the closed book, or, where there is none, against the first."""
+    base = next((run for run in group if run.system == CLOSED_BOOK), group[0])
+    others = [run for run in group if run is not base and _same_examples(run, base)]
+    if not others:
+        return []
+    told = [difference(run.task, run.questions, run.predictions, base.predictions, (run.system, base.system)) for run in others]
+    rows = tuple((own[0].system, *(_cell(one, sign=True) for one in own)) for own in told)
+    note = "By how many points the first scores higher on the same examples; interval of the paired bootstrap."
+    return [Table(f"{_name(group)}: differences", note, ("systems", *(one.metric for one in told[0])), rows)]
+
+
+def _behind(group: Sequence[Measured], trained: Sequence[Question]) -> list[Table]:
+    rows = []
+    for run in group:
+        cells = [run.system]
+        alone = unsupported(run.task, run.predictions) if run.task.labels == () else None
+        cells.append(f"{alone.hits} of {alone.n}" if alone else "–")
+        if trained:
+            own = overlap(run.task, trained, run.predictions)
+            cells += [f"{part.hits} of {part.n}" for part in (own.known, own.new)]
+        rows.append(tuple(cells))
+    if group[0].task.labels or group[0].task.name in LONG:
+        return []
+    heads = ["system", "right, no passage holds the answer"]
+    heads += ["right, answer known from training", "right, answer new"] if trained else []
+    note = "Of the examples none of whose passages holds an answer, those that are right all the same."
+    note += " And of those whose answer some training example has, and of the others." if trained else ""
+    return [Table(f"{_name(group)}: behind the scores", note, tuple(heads), tuple(rows))]
+
+
+def _examples(group: Sequence[Measured]) -> list[Table]:
+    """Where closed book and another system differ, some of each kind."""
+    base = next((run for run in group if run.system == CLOSED_BOOK), None)
+    other = next((run for run in group if run is not base and base and _same_examples(run, base)), None)
+    if base is None or other is None:
+        return []
+    better, worse = differing(base.task, other.predictions, base.predictions)
+    rows = tuple(
+        (one.question, one.output, two.output, " or ".join(one.answers[:2]), one.passages[0].title if one.passages else "")
+        for row in [*better[:SHOWN], *worse[:SHOWN]]
+        for one, two in [(other.predictions[row], base.predictions[row])]
+    )
+    note = f"{other.system} alone is right on {len(better)}, {base.system} alone on {len(worse)}; the first {SHOWN} of each."
+    heads = ("input", other.system, base.system, "right", "first passage")
+    return [Table(f"{_name(group)}: where they differ", note, heads, rows)] if rows else []
+
+
+def _diversity(groups: Mapping[tuple[str, str], Sequence[Measured]]) -> list[Table]:
+    """Table 5: distinct tri-grams over all of them."""
+    rows = []
+    for (name, _), group in groups.items():
+        if name in LONG:
+            gold = [one.answers[0] for one in group[0].predictions]
+            texts = {"people": gold} | {run.system: [one.output for one in run.predictions] for run in group}
+            rows += [(_name(group), who, _ngrams(said)) for who, said in texts.items()]
+    note = "Distinct tri-grams as a share of all, in percent: who repeats himself has few."
+    return [Table("Diversity", note, ("task", "written by", "distinct tri-grams"), tuple(rows))] if rows else []
+
+
+def _ngrams(texts: Sequence[str]) -> str:
+    try:
+        return f"{100 * distinct_ngrams(texts):.1f}"
+    except MiniragError:  # nothing of three tokens was said
+        return "–"
+
+
+def _settings(runs: Sequence[Measured]) -> Table:
+    rows = tuple(
+        (
+            _name([run]),
+            run.system,
+            *(str(run.decoding[name]) for name in ("decoder", "k", "beams")),
+            f"{len(run.predictions):,}",
+        )
+        for run in runs
+    )
+    return Table(
+        "Settings", "How each answer was looked for.", ("task", "system", "decoder", "passages", "beams", "examples"), rows
+    )
+
+
+def _same_examples(one: Measured, other: Measured) -> bool:
+    return [each.id for each in one.predictions] == [each.id for each in other.predictions]
+
+
+def _cell(result: Result | None, sign: bool = False) -> str:
+    if result is None:
+        return "–"
+    shown = "{:+.1f}" if sign else "{:.1f}"
+    return f"{shown} ({shown} to {shown})".format(*(100 * value for value in (result.value, result.low, result.high)))
+
+
+def markdown(tables: Sequence[Table], command: str = "") -> str:
+    """The tables as Markdown. Bars in cells are escaped, and so is what HTML would read as a tag."""
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(escape(" ".join(cell.split())).replace("|", "\\|") for cell in cells) + " |"
+
+    parts = [
+        f"## {table.title}\n\n{table.note}\n\n"
+        + "\n".join(line(cells) for cells in (table.heads, ["---"] * len(table.heads), *table.rows))
+        for table in tables
+    ]
+    made = f"\n\nMade by `{command}`." if command else ""
+    return "# The paper's tasks\n\n" + "\n\n".join(parts) + made + "\n"
+
+
+def html(tables: Sequence[Table], command: str = "") -> str:
+    """The tables as one page that needs nothing else; every text is escaped."""
+    parts = "".join(
+        f"<h2>{escape(table.title)}</h2>\n<p class='note'>{escape(table.note)}</p>\n"
+        f"<div class='scroll' tabindex='0' role='region' aria-label='{escape(table.title)}'><table><thead><tr>"
+        + "".join(f"<th scope='col'>{escape(head)}</th>" for head in table.heads)
+        + "</tr></thead><tbody>"
+        + "".join(
+            f"<tr><th scope='row'>{escape(row[0])}</th>" + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) + "</tr>"
+            for row in table.rows
+        )
+        + "</tbody></table></div>\n"
+        for table in tables
+    )
+    made = f"<p>Made by <code>{escape(command)}</code>.</p>" if command else ""
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>minirag: the paper's tasks</title>
+<style>
+{CSS.read_text(encoding="utf-8")}</style>
+</head>
+<body>
+<main>
+<h1>The paper's tasks</h1>
+{parts}{made}
+</main>
+</body>
+</html>
+"""

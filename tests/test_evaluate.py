@@ -1,0 +1,265 @@
+"""Predictions on disk, runs that are stopped and go on, and scores with their intervals."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rag_cases import small_bart
+
+from minirag.corpus.passages import Passage
+from minirag.corpus.store import PassageStore
+from minirag.errors import MiniragError
+from minirag.evaluation import evaluate as module
+from minirag.evaluation.evaluate import counts_of, decoding_of, difference, evaluate, scored
+from minirag.evaluation.predictions import PREDICTIONS, RUN, Prediction, Read, Run, in_order_of, read_predictions, read_run
+from minirag.rag.contexts import Contexts
+from minirag.rag.model import RagModel
+from minirag.retrieval.bm25 import BM25Index
+from minirag.tasks.metrics import exact_match, paired_difference
+from minirag.tasks.openqa import Question
+from minirag.tasks.task import BLEU_1, EXACT_MATCH, NQ, TASKS, score, task_called
+
+RIVERS = {"Nile": "blue sea", "Rhine": "cold sea", "Volga": "deep sea", "Indus": "warm sea"}
+ASKED = [Question(river, f"Where does the {river} flow?", (sea,)) for river, sea in RIVERS.items()]
+CLAIMS = [Question(river, f"The {river} flows to the {sea}.", ("SUPPORTS",)) for river, sea in RIVERS.items()]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> RagModel:
+    passages = [Passage(river, river, f"It flows to the {sea}.") for river, sea in RIVERS.items()]
+    words = [*(z.text for z in passages), *(one.question for one in ASKED), "true false maybe"]
+    bart, tokenizer = small_bart(words, positions=60)
+    index = BM25Index()
+    index.add(passages)
+    store = PassageStore.write(tmp_path / "passages", passages)
+    return RagModel(bart, Contexts(tokenizer, max_length=60)).attach(index, store)
+
+
+def said(outputs: dict[str, str]) -> list[Prediction]:
+    return [Prediction(id, "?", output) for id, output in outputs.items()]
+
+
+def test_a_run_answers_every_question_and_can_be_read_back(model: RagModel, tmp_path: Path) -> None:
+    made = evaluate(model, NQ, ASKED, tmp_path / "run", "RAG", "rivers", k=2, progress=False)
+    facts, found = read_run(tmp_path / "run")
+    assert found == made
+    assert [one.id for one in made] == list(RIVERS)
+    assert (facts["task"], facts["system"], facts["data"], facts["examples"]) == ("nq", "RAG", "rivers", 4)
+    assert facts["decoding"] == {"decoder": "thorough", "k": 2, "beams": 1, "max_length": 50}
+    for one, question, answer in zip(
+        made, ASKED, model.answer([q.question for q in ASKED], 2, beams=1, max_length=50), strict=True
+    ):
+        assert one.output == answer.text
+        assert [z.id for z in one.passages] == [z.id for z in answer.passages]
+        assert sum(z.probability for z in one.passages) == pytest.approx(1, abs=1e-5)
+        assert [z.holds_answer for z in one.passages] == [question.answers[0] in z.text for z in answer.passages]
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_file(
+    model: RagModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "batches", lambda questions, k: [questions[i : i + 1] for i in range(len(questions))])
+    whole = evaluate(model, NQ, ASKED, tmp_path / "whole", k=2, progress=False)
+    answered, once = [], module._said
+
+    def dies_at_the_third(*arguments: object) -> list[Prediction]:
+        if len(answered) == 2:
+            raise KeyboardInterrupt
+        answered.append(1)
+        return once(*arguments)
+
+    monkeypatch.setattr(module, "_said", dies_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(model, NQ, ASKED, tmp_path / "run", k=2, progress=False)
+    with open(tmp_path / "run" / PREDICTIONS, "a", encoding="utf-8") as file:
+        file.write('{"id": "Volga", "outp')  # what a kill in the middle of a line leaves
+    with pytest.raises(MiniragError, match="row 3"):
+        read_run(tmp_path / "run")
+    asked: list[str] = []
+    monkeypatch.setattr(module, "_said", lambda m, t, batch, d: [asked.append(q.id) for q in batch] and once(m, t, batch, d))
+    assert evaluate(model, NQ, ASKED, tmp_path / "run", k=2, progress=False) == whole
+    assert asked == ["Volga", "Indus"]
+    assert (tmp_path / "run" / PREDICTIONS).read_bytes() == (tmp_path / "whole" / PREDICTIONS).read_bytes()
+    evaluate(model, NQ, ASKED, tmp_path / "run", k=2, progress=False)
+    assert asked == ["Volga", "Indus"]  # a finished run is left as it is
+
+
+def test_a_folder_of_another_run_is_left_alone(model: RagModel, tmp_path: Path) -> None:
+    evaluate(model, NQ, ASKED, tmp_path / "run", k=2, progress=False)
+    before = (tmp_path / "run" / PREDICTIONS).read_bytes()
+    for other in (lambda: evaluate(model, NQ, ASKED, tmp_path / "run", k=3, progress=False),
+                  lambda: evaluate(model, NQ, ASKED[:2], tmp_path / "run", k=2, progress=False)):  # fmt: skip
+        with pytest.raises(MiniragError, match="another run's predictions"):
+            other()
+    model.generator.words.weight.data[5] += 1
+    with pytest.raises(MiniragError, match="another run's predictions"):
+        evaluate(model, NQ, ASKED, tmp_path / "run", k=2, progress=False)
+    assert (tmp_path / "run" / PREDICTIONS).read_bytes() == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(MiniragError, match="holds no predictions"):
+        evaluate(model, NQ, ASKED, tmp_path / "mine", k=2, progress=False)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_labels_are_chosen_among_those_of_the_task(model: RagModel, tmp_path: Path) -> None:
+    three = evaluate(model, TASKS["fever3"], CLAIMS, tmp_path / "three", k=2, progress=False)
+    two = evaluate(model, TASKS["fever2"], CLAIMS, tmp_path / "two", k=2, progress=False)
+    for made, labels in ((three, TASKS["fever3"].labels), (two, TASKS["fever2"].labels)):
+        assert read_predictions(tmp_path / ("three" if made is three else "two") / PREDICTIONS) == made
+        for one in made:
+            assert one.probabilities is not None
+            assert tuple(one.probabilities) == labels
+            assert sum(one.probabilities.values()) == pytest.approx(1, abs=1e-5)
+            assert one.output == max(one.probabilities, key=lambda label: one.probabilities[label])
+    assert TASKS["fever2"].labels == ("SUPPORTS", "REFUTES")
+
+
+def test_the_paper_decodes_each_task_in_its_way(model: RagModel) -> None:
+    asked = {name: (task.decoding["sequence"], task.decoding["token"]) for name, task in TASKS.items()}
+    for name in ("nq", "triviaqa", "webquestions", "curatedtrec"):
+        sequence, token = asked[name]
+        assert (sequence.decoder, sequence.k, sequence.beams) == ("thorough", 50, 1)
+        assert (token.decoder, token.k, token.beams) == ("token", 15, 1)
+    for name in ("msmarco", "jeopardy"):
+        sequence, token = asked[name]
+        assert (sequence.decoder, sequence.k, sequence.beams) == ("fast", 10, 4)
+        assert (token.decoder, token.k, token.beams) == ("token", 10, 4)
+    assert [TASKS[name].answers for name in ("nq", "webquestions", "triviaqa", "curatedtrec")] == [
+        "each",
+        "each",
+        "found",
+        "matched",
+    ]
+    assert decoding_of(model, NQ).k == 4  # no more than there are
+    model.retriever = None
+    with pytest.raises(MiniragError, match="no passages to search"):
+        decoding_of(model, NQ)
+
+
+def test_scores_are_those_of_the_metrics_and_intervals_hold_them() -> None:
+    right = ["blue sea", "a lake", "The deep sea", "warm"]
+    made = said(dict(zip(RIVERS, right, strict=True)))
+    results = {one.metric: one for one in scored(NQ, ASKED, made, "RAG")}
+    assert results["exact match"].value == sum(exact_match(x, q.answers) for x, q in zip(right, ASKED, strict=True)) / 4 == 0.5
+    assert results["F1"].value == pytest.approx((1 + 0 + 1 + 2 / 3) / 4)
+    assert {one.n for one in results.values()} == {4}
+    assert all(one.low <= one.value <= one.high for one in results.values())
+    assert "recall" not in results  # nothing is known of passages
+    assert score(NQ, right, ASKED) == {name: one.value for name, one in results.items()}
+
+
+def test_recall_is_told_where_passages_are() -> None:
+    made = [Prediction("Nile", "?", "x", passages=(Read("1", "", 0.5, False), Read("2", "", 0.5, True)))]
+    made += [Prediction(id, "?", "x", passages=(Read("1", "", 1.0, False),)) for id in list(RIVERS)[1:]]
+    assert {one.metric: one.value for one in scored(NQ, ASKED, made, "RAG")}["recall"] == 0.25
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=60, max_size=60))
+@settings(deadline=None, max_examples=10)
+def test_the_difference_of_means_has_about_the_normal_interval(hits: list[tuple[bool, bool]]) -> None:
+    asked = [Question(str(i), "?", ("yes",)) for i in range(len(hits))]
+    ours, theirs = (said({str(i): "yes" if pair[side] else "no" for i, pair in enumerate(hits)}) for side in (0, 1))
+    found = next(one for one in difference(NQ, asked, ours, theirs, ("a", "b")) if one.metric == "exact match")
+    value, low, high = paired_difference([a for a, _ in hits], [b for _, b in hits])
+    assert found.value == pytest.approx(value)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.06)
+    same = difference(NQ, asked, ours, ours, ("a", "a"))
+    assert all((one.value, one.low, one.high) == (0, 0, 0) for one in same)
+
+
+def test_a_corpus_metric_is_that_of_the_sums() -> None:
+    asked = [Question("1", "?", ("the cat sat",)), Question("2", "?", ("a lamp that shines", "light"))]
+    made = said({"1": "the cat the cat", "2": "a lamp"})
+    counts = counts_of(BLEU_1, asked, made)
+    assert counts.tolist() == [[2, 4, 3], [2, 2, 1]]  # found, said, wanted: of "light" and "a lamp that shines" the nearer
+    assert BLEU_1.of(*counts.sum(0)) == pytest.approx(4 / 6)
+    assert counts_of(EXACT_MATCH, asked, made).tolist() == [[0, 1], [0, 1]]
+    assert np.isfinite([one.value for one in scored(TASKS["msmarco"], asked, made, "x")]).all()
+
+
+@pytest.mark.parametrize(
+    ("line", "output"),
+    [
+        ('{"id": "7", "output": "sea"}', "sea"),
+        ('{"id": 7, "prediction": "sea"}', "sea"),
+        ('{"id": "7", "input": "?", "output": [{"answer": "sea", "provenance": [{"wikipedia_id": "1"}]}]}', "sea"),
+        ('{"id": "7", "output": [{"provenance": []}, {"answer": "sea"}]}', "sea"),
+        ('{"id": "7", "output": ""}', ""),
+    ],
+)
+def test_predictions_of_others_are_read(tmp_path: Path, line: str, output: str) -> None:
+    (tmp_path / "x.jsonl").write_text(line + "\n")
+    (one,) = read_predictions(tmp_path / "x.jsonl")
+    assert (one.id, one.output) == ("7", output)
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ('{"id": "7"}', "row 1.*no 'output'"),
+        ('{"id": "7", "output": 3}', "row 1.*no 'output'"),
+        ('{"id": "7", "output": "x"}\n{"id": "7", "output": "y"}', "two predictions with one id"),
+        ('{"id": "7", "output": "x"}\nnonsense', "row 2"),
+        ('{"id": "7", "output": "x", "passages": 3}', "row 1.*no list"),
+        ('{"id": "7", "output": "x", "passages": [{"title": "t"}]}', "row 1.*without an 'id'"),
+        ('{"id": "7", "output": "x", "log_probability": "high"}', "row 1.*no number"),
+        ('{"id": "7", "output": "x", "answers": "y"}', "row 1.*no list of texts"),
+        ("", "no prediction"),
+    ],
+)
+def test_what_is_no_prediction_is_named(tmp_path: Path, lines: str, why: str) -> None:
+    (tmp_path / "x.jsonl").write_text(lines)
+    with pytest.raises(MiniragError, match=why):
+        read_predictions(tmp_path / "x.jsonl")
+
+
+def test_predictions_are_put_in_the_questions_order() -> None:
+    made = said({"Indus": "d", "Nile": "a", "Volga": "c", "Rhine": "b"})
+    assert [one.output for one in in_order_of(ASKED, made, "x.jsonl")] == ["a", "b", "c", "d"]
+    with pytest.raises(MiniragError, match="no prediction for 'Rhine'"):
+        in_order_of(ASKED, made[:2], "x.jsonl")
+    with pytest.raises(MiniragError, match="answers 'Ob'"):
+        in_order_of(ASKED, [*made, Prediction("Ob", "?", "x")], "x.jsonl")
+
+
+# Plain values: beartype looks at random elements of what it checks, which hypothesis does not allow while it draws.
+READS = st.lists(st.tuples(st.text(min_size=1), st.text(), st.floats(0, 1), st.booleans()), max_size=3)
+SAID = st.tuples(st.text(), st.text(), st.lists(st.text(), max_size=2), st.floats(-50, 0), READS)
+
+
+@given(st.lists(SAID, min_size=1, max_size=4))
+@settings(deadline=None, max_examples=50)
+def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple]) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    made = [
+        Prediction(str(i), question, output, tuple(answers), "regex", p, tuple(Read(*each) for each in reads))
+        for i, (question, output, answers, p, reads) in enumerate(drawn)
+    ]
+    Run(folder, {"made_from": "x", "examples": len(made)}).add(made)
+    assert read_run(folder)[1] == made
+
+
+def test_an_unfinished_or_damaged_run_is_no_run(model: RagModel, tmp_path: Path) -> None:
+    with pytest.raises(MiniragError, match="holds no run"):
+        read_run(tmp_path)
+    evaluate(model, NQ, ASKED, tmp_path / "run", k=2, progress=False)
+    lines = (tmp_path / "run" / PREDICTIONS).read_text().splitlines(keepends=True)
+    (tmp_path / "run" / PREDICTIONS).write_text("".join(lines[:3]))
+    with pytest.raises(MiniragError, match="3 of 4 predictions"):
+        read_run(tmp_path / "run")
+    (tmp_path / "run" / RUN).write_text("{")
+    with pytest.raises(MiniragError, match=RUN):
+        read_run(tmp_path / "run")
+    assert json.loads(lines[0])["id"] == "Nile"
+
+
+def test_a_task_is_called_by_its_name() -> None:
+    assert task_called("jeopardy") is TASKS["jeopardy"]
+    with pytest.raises(MiniragError, match="no task 'squad'; choose one of nq, "):
+        task_called("squad")
+    with pytest.raises(MiniragError, match="3 outputs for 4 examples"):
+        score(NQ, ["a"] * 3, ASKED)
