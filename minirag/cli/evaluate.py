@@ -49,13 +49,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 def show_scores(results: list[Any], arguments: argparse.Namespace) -> None:
     """A line for each score, in percent with its interval."""
+    from minirag.evaluation.run import line_of
+
     lines = [f"{arguments.task}, {results[0].n:,} examples, percent with 95 % intervals"]
     for system in dict.fromkeys(one.system for one in results):
-        own = (one for one in results if one.system == system)
-        lines += [
-            system,
-            *(f"  {one.metric:18} {100 * one.value:5.1f}  ({100 * one.low:.1f} to {100 * one.high:.1f})" for one in own),
-        ]
+        lines += [system, *(f"  {line_of(one)}" for one in results if one.system == system)]
     show({"results": [vars(one) for one in results]}, "\n".join(lines), arguments.json)
 
 

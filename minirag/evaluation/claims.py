@@ -27,7 +27,7 @@ from minirag.doctor import machine
 from minirag.errors import MiniragError, told_in_one_sentence
 from minirag.evaluation.answering import batches
 from minirag.evaluation.endtoend import index_of
-from minirag.evaluation.run import Result
+from minirag.evaluation.run import Result, line_of
 from minirag.files import fingerprint_of, write_json
 from minirag.rag.classify import ClaimHead
 from minirag.rag.contexts import Contexts
@@ -182,8 +182,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found, said = measure(job, Path(folder))
     write_json(arguments.out, report(job, found, said, time.perf_counter() - start))
-    for one in found:
-        print(f"{one.system:32} {one.metric:26} {100 * one.value:5.1f}  ({100 * one.low:.1f} to {100 * one.high:.1f})")
+    print("\n".join(f"{one.task:28} {one.system:28} {line_of(one)}" for one in found))
 
 
 if __name__ == "__main__":

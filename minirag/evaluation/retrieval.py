@@ -16,7 +16,7 @@ from minirag.corpus.readers import read_passages_tsv
 from minirag.corpus.store import PassageStore
 from minirag.doctor import machine
 from minirag.errors import told_in_one_sentence
-from minirag.evaluation.run import QuestionSet, Remembering, Result, recall_results, search_all
+from minirag.evaluation.run import QuestionSet, Remembering, Result, line_of, recall_results, search_all
 from minirag.files import write_json
 from minirag.retrieval.biencoder import BiEncoder
 from minirag.retrieval.bm25 import BM25Index
@@ -59,10 +59,7 @@ def main() -> None:
         found = measure(passages, sets, minilm(), "MiniLM", Path(folder))
     told = {"machine": machine(), "passages": len(passages), "seconds": round(time.perf_counter() - start)}
     write_json(arguments.out, told | {"results": [asdict(one) for one in found]})
-    for one in found:
-        print(
-            f"{one.task:32} {one.system:16} {one.metric:10} {100 * one.value:5.1f}  ({100 * one.low:.1f} to {100 * one.high:.1f})"
-        )
+    print("\n".join(f"{one.task:28} {one.system:28} {line_of(one)}" for one in found))
 
 
 if __name__ == "__main__":

@@ -169,6 +169,15 @@ def time_results(
     ]
 
 
+def line_of(one: Result) -> str:
+    """A result in percent with its interval, to be read on a screen.
+
+    >>> line_of(Result("nq", "RAG-Token", "recall", 0.5, 0.25, 0.75, 8))
+    'recall              50.0  (25.0 to 75.0)'
+    """
+    return f"{one.metric:18} {100 * one.value:5.1f}  ({100 * one.low:.1f} to {100 * one.high:.1f})"
+
+
 def write_results(path: str | Path, results: Iterable[Result]) -> None:
     """Write `results.json`: a flat list of {"task", "system", "metric", "value", "low", "high", "n"}, atomically."""
     write_json(path, [asdict(result) for result in results])
