@@ -98,6 +98,10 @@ def test_systems_are_trained_saved_loaded_and_evaluated(
     assert all(len(run.predictions) == 3 for run in runs)
     assert all(len(one.passages) == (1 if run.system == "closed book" else 5) for run in runs for one in run.predictions)
     assert {one.output for run in runs if run.task.name == "fever2" for one in run.predictions} <= {"SUPPORTS", "REFUTES"}
-    report = (tmp_path / "tasks" / "report.md").read_text(encoding="utf-8")
-    assert "MiniWiki, test, in the format of Jeopardy question generation" in report
-    assert "published" not in report
+    titles = [table.title for table in pocket.tables(runs, published)]
+    assert "MiniWiki, test, in the format of Jeopardy question generation" in titles
+    assert not any("published" in title for title in titles)
+    found = {(one.task, one.system, one.metric): one.n for one in pocket.results(runs)}
+    assert found["tasks/fever2", "RAG-Token − closed book", "accuracy"] == 3
+    assert found["tasks/nq", "closed book", "exact match"] == 3
+    assert all_tasks(models, published, tmp_path / "tasks", count=3, progress=False, names=("nq",)) == runs[:3]

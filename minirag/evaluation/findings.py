@@ -10,6 +10,7 @@ from torch import Tensor
 from minirag.evaluation.answering import Answered
 from minirag.evaluation.endtoend import Comparison
 from minirag.evaluation.run import Rank, Result
+from minirag.evaluation.task_report import Table
 from minirag.rag.decode import Decoder
 from minirag.retrieval.retriever import Retrieved
 from minirag.tasks.openqa import Question
@@ -78,6 +79,7 @@ class Findings:
     seed: int
     seconds: float
     trained: Comparison | None = None  # end to end
+    tasks: Sequence[Table] = ()  # of the paper
 
     def of(self, task: str, system: str, metric: str) -> Result | None:
         """The result of that name, or None where nothing of the kind was measured."""

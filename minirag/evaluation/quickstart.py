@@ -1,12 +1,13 @@
 """The main job, end to end: text becomes passages, passages become vectors, vectors an index, and questions find their answers.
 
 It renders MiniWiki, encodes it with the small bi-encoder that ships, searches every question set with BM25, exact search and
-IVF at several n_probe, answers some of the questions with the small reader that ships, trains both end to end, and writes a
-report. What it makes stays beside the report and is used again:
+IVF at several n_probe, answers some of the questions with the small reader that ships, trains both end to end, puts the
+generators that ship to all of the paper's tasks, and writes a report. What it makes stays beside the report and is used again:
 
     runs/quickstart/miniwiki/nq/{train,dev,test,prose}.jsonl  triviaqa/  webquestions/  …
     runs/quickstart/passages/  vectors/  bm25/  exact/  ivf/      (what each was made from: stages.json)
     runs/quickstart/endtoend/runs/RAG-Sequence, …/                (the trainings, which go on after a kill)
+    runs/quickstart/tasks/nq, RAG-Token/, …/                      (predictions on the paper's tasks, which go on)
     runs/quickstart/results.json  report.html
 """
 
@@ -26,6 +27,7 @@ from minirag.corpus.passages import Article, Passage, split_articles
 from minirag.corpus.store import PassageStore
 from minirag.doctor import machine
 from minirag.errors import MiniragError
+from minirag.evaluation import pocket
 from minirag.evaluation.answering import Answered, answer_sets, match_result
 from minirag.evaluation.endtoend import CLOSED_BOOK, RAG, Comparison, Library, compare
 from minirag.evaluation.findings import ANSWERING, BM25, ENCODING, EXACT, RANDOM, Example, Findings, System, ivf
@@ -41,6 +43,7 @@ from minirag.evaluation.run import (
     write_results,
 )
 from minirag.evaluation.stages import Stages
+from minirag.evaluation.task_report import Measured
 from minirag.files import fingerprint_of
 from minirag.rag.model import RagModel
 from minirag.retrieval.biencoder import BiEncoder
@@ -141,6 +144,8 @@ def quickstart(
     results += stages.timed("timing", lambda: _times(material, systems, encoder))
     trained = stages.timed("training end to end", lambda: _trained(material, folder / "endtoend", seed, progress))
     results += trained.results if trained else []
+    tasks = stages.timed("the paper's tasks", lambda: _tasks(material, systems, folder, progress))
+    results += pocket.results(tasks)
     findings = Findings(
         corpus=material.name,
         note=material.note,
@@ -158,6 +163,7 @@ def quickstart(
         seed=seed,
         seconds=time.perf_counter() - start,
         trained=trained,
+        tasks=pocket.tables(tasks, folder / "miniwiki") if tasks else [],
     )
     write_results(folder / "results.json", results)
     write_report(folder / "report.html", findings)
@@ -280,6 +286,14 @@ def _trained(material: Material, folder: Path, seed: int, progress: bool) -> Com
         return None
     library = Library(material.wiki, material.encoder, folder)
     return compare(library, (*RAG, CLOSED_BOOK), POCKET, COMPARED, seed, progress)
+
+
+def _tasks(material: Material, systems: Mapping[System, Retriever], folder: Path, progress: bool) -> list[Measured]:
+    """The generators that ship, on test examples of every task."""
+    if material.wiki is None:
+        return []
+    own = pocket.systems(material.encoder, systems[EXACT].index, systems[EXACT].passages, folder)
+    return pocket.all_tasks(own, folder / "miniwiki", folder / "tasks", progress=progress)
 
 
 def _times(material: Material, systems: Mapping[System, Retriever], encoder: Remembering) -> list[Result]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from minirag.corpus.words import escape, marked
-from minirag.evaluation import endtoend_page
+from minirag.evaluation import endtoend_page, task_report
 from minirag.evaluation.answering import Answered
 from minirag.evaluation.figures import bars, latency, lists, posterior
 from minirag.evaluation.findings import ANSWERING, BM25, ENCODING, EXACT, RANDOM, Example, Findings, System
@@ -49,6 +49,7 @@ def render(findings: Findings) -> str:
 {_all_sets(findings)}
 {_answers(findings)}
 {endtoend_page.render(findings.trained) if findings.trained else ""}
+{_tasks(findings)}
 <h2>Examples of searching</h2>
 {_examples(findings)}
 <h2>How these numbers were made</h2>
@@ -185,6 +186,16 @@ its answers are summed over the passages.</p>
 <thead><tr><th scope="col">system</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>
 <div class="figures"><figure>{posterior(one)}<figcaption>Which passage the answer comes from, after each of its tokens: at the
 start the retriever's own p(z|x), at the end p(z|x, y).</figcaption></figure></div>{shown}"""
+
+
+def _tasks(findings: Findings) -> str:
+    """The paper's tasks, all scores with their intervals."""
+    if not findings.tasks:
+        return ""
+    return f"""<h2>The paper's tasks</h2>
+<p class="note">Three generators that ship, each trained on all tasks at once, on test examples of MiniWiki in the layouts of
+the paper's data. These are no numbers of the paper's data sets.</p>
+{task_report.sections(findings.tasks, level=3)}"""
 
 
 def _change(posterior: Tensor) -> float:

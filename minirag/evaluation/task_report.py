@@ -16,7 +16,6 @@ from minirag.errors import MiniragError
 from minirag.evaluation.analysis import differing, overlap, unsupported
 from minirag.evaluation.evaluate import difference, scored
 from minirag.evaluation.predictions import Prediction, read_run
-from minirag.evaluation.report import CSS
 from minirag.evaluation.run import Result
 from minirag.files import atomic_path
 from minirag.tasks.generation import distinct_ngrams
@@ -27,6 +26,7 @@ from minirag.tasks.task import Task, task_called
 PUBLISHED = "published"  # what `data` is called where it is the published test set, whole
 SHOWN = 5  # examples of a kind
 CLOSED_BOOK = "closed book"
+CSS = Path(__file__).with_name("report.css")
 LONG = ("msmarco", "jeopardy")  # whose outputs are long enough to repeat themselves: table 5
 
 
@@ -227,18 +227,6 @@ def markdown(tables: Sequence[Table], command: str = "") -> str:
 
 def html(tables: Sequence[Table], command: str = "") -> str:
     """The tables as one page that needs nothing else; every text is escaped."""
-    parts = "".join(
-        f"<h2>{escape(table.title)}</h2>\n<p class='note'>{escape(table.note)}</p>\n"
-        f"<div class='scroll' tabindex='0' role='region' aria-label='{escape(table.title)}'><table><thead><tr>"
-        + "".join(f"<th scope='col'>{escape(head)}</th>" for head in table.heads)
-        + "</tr></thead><tbody>"
-        + "".join(
-            f"<tr><th scope='row'>{escape(row[0])}</th>" + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) + "</tr>"
-            for row in table.rows
-        )
-        + "</tbody></table></div>\n"
-        for table in tables
-    )
     made = f"<p>Made by <code>{escape(command)}</code>.</p>" if command else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -252,8 +240,24 @@ def html(tables: Sequence[Table], command: str = "") -> str:
 <body>
 <main>
 <h1>The paper's tasks</h1>
-{parts}{made}
+{sections(tables)}{made}
 </main>
 </body>
 </html>
 """
+
+
+def sections(tables: Sequence[Table], level: int = 2) -> str:
+    """The tables as a part of a page, their titles as headings of a level."""
+    return "".join(
+        f"<h{level}>{escape(table.title)}</h{level}>\n<p class='note'>{escape(table.note)}</p>\n"
+        f"<div class='scroll' tabindex='0' role='region' aria-label='{escape(table.title)}'><table><thead><tr>"
+        + "".join(f"<th scope='col'>{escape(head)}</th>" for head in table.heads)
+        + "</tr></thead><tbody>"
+        + "".join(
+            f"<tr><th scope='row'>{escape(row[0])}</th>" + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) + "</tr>"
+            for row in table.rows
+        )
+        + "</tbody></table></div>\n"
+        for table in tables
+    )
