@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rag_cases import small_bart
+from scipy.stats import binomtest, permutation_test
 
 from minirag.corpus.passages import Passage
 from minirag.corpus.store import PassageStore
 from minirag.errors import MiniragError
 from minirag.evaluation import evaluate as module
-from minirag.evaluation.evaluate import counts_of, decoding_of, difference, evaluate, scored
+from minirag.evaluation.evaluate import counts_of, decoding_of, difference, evaluate, scored, significance
 from minirag.evaluation.predictions import PREDICTIONS, RUN, Prediction, Read, Run, in_order_of, read_predictions, read_run
 from minirag.rag.contexts import Contexts
 from minirag.rag.model import RagModel
@@ -169,6 +170,24 @@ def test_the_difference_of_means_has_about_the_normal_interval(hits: list[tuple[
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.06)
     same = difference(NQ, asked, ours, ours, ("a", "a"))
     assert all((one.value, one.low, one.high) == (0, 0, 0) for one in same)
+
+
+def test_significance_is_that_of_scipy_and_of_the_signs() -> None:
+    """Of right and wrong only those examples count on which the runs differ: 12 against 3, a matter of coins."""
+    asked = [Question(str(i), "?", ("yes",)) for i in range(40)]
+    ours = said({str(i): "yes" if i < 12 or i >= 20 else "no" for i in range(40)})
+    theirs = said({str(i): "yes" if 12 <= i < 15 or i >= 20 else "no" for i in range(40)})
+    p = significance(NQ, asked, ours, theirs)["exact match"]
+    assert p == pytest.approx(binomtest(3, 15).pvalue, abs=0.012)
+    assert p == significance(NQ, asked, theirs, ours)["exact match"]
+    assert significance(NQ, asked, ours, ours)["exact match"] == 1.0
+    chance = np.random.default_rng(1)
+    words = [" ".join(chance.choice(["a", "red", "lamp", "shines"], 4)) for _ in range(60)]
+    asked = [Question(str(i), "?", ("red lamp shines red",)) for i in range(30)]
+    ours, theirs = (said({str(i): word for i, word in enumerate(half)}) for half in (words[:30], words[30:]))
+    f1 = [counts_of(NQ.metrics[2], asked, each)[:, 0] for each in (ours, theirs)]
+    exact = permutation_test(f1, lambda a, b: a.mean() - b.mean(), permutation_type="samples", n_resamples=4_000, rng=0)
+    assert significance(NQ, asked, ours, theirs)["F1"] == pytest.approx(exact.pvalue, abs=0.04)
 
 
 def test_a_corpus_metric_is_that_of_the_sums() -> None:

@@ -150,6 +150,7 @@ def test_the_commands_score_and_report(tmp_path: Path, capsys: pytest.CaptureFix
     said = capsys.readouterr().out
     assert re.search(r"exact match +75\.0", said)
     assert re.search(r"exact match +50\.0", said)
+    assert re.search(r"exact match +p = 0\.\d{4}, paired", said)
     assert main(["report", str(one), str(other), "--train", f"nq={questions}", "--out", str(tmp_path / "report")]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "report" / "report.html")
     assert "3 of 4" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """`minirag evaluate`: a model on one of the paper's tasks, predictions kept, scores with intervals."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,16 @@ def run(arguments: argparse.Namespace) -> None:
     show_scores(scored(task, questions, said, system), arguments)
 
 
-def show_scores(results: list[Any], arguments: argparse.Namespace) -> None:
-    """A line for each score, in percent with its interval."""
+def show_scores(results: list[Any], arguments: argparse.Namespace, chance: Mapping[str, float] = {}) -> None:
+    """A line for each score, in percent with its interval; and for each metric how probable a difference is by chance."""
     from minirag.evaluation.run import line_of
 
     lines = [f"{arguments.task}, {results[0].n:,} examples, percent with 95 % intervals"]
     for system in dict.fromkeys(one.system for one in results):
         lines += [system, *(f"  {line_of(one)}" for one in results if one.system == system)]
-    show({"results": [vars(one) for one in results]}, "\n".join(lines), arguments.json)
+    lines += [f"  {metric:18} p = {p:.4f}, paired, by approximate randomisation" for metric, p in chance.items()]
+    told = {"results": [vars(one) for one in results]} | ({"p": dict(chance)} if chance else {})
+    show(told, "\n".join(lines), arguments.json)
 
 
 def _miniwiki(arguments: argparse.Namespace) -> Path:

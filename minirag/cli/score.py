@@ -24,7 +24,7 @@ def declare(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from minirag.evaluation.evaluate import difference, scored
+    from minirag.evaluation.evaluate import difference, scored, significance
     from minirag.evaluation.predictions import in_order_of, read_predictions
     from minirag.tasks.task import task_called
 
@@ -34,6 +34,8 @@ def run(arguments: argparse.Namespace) -> None:
         in_order_of(questions, read_predictions(path), path) for path in (arguments.predictions, arguments.than) if path
     )
     results = scored(task, questions, ours, arguments.predictions.name)
+    chance = {}
     for theirs in others:
         results += difference(task, questions, ours, theirs, (arguments.predictions.name, arguments.than.name))
-    show_scores(results, arguments)
+        chance = significance(task, questions, ours, theirs)
+    show_scores(results, arguments, chance)

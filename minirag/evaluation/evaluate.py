@@ -143,6 +143,27 @@ def difference(
     return results
 
 
+def significance(
+    task: Task, questions: Sequence[Question], ours: Sequence[Prediction], theirs: Sequence[Prediction]
+) -> dict[str, float]:
+    """By metric, how probable a difference as large is between runs that are alike: the paired test by approximate
+    randomisation (Noreen 1989), two-sided.
+
+    Were the runs alike, it would be chance which of the two an example's output is from: outputs are exchanged by lot, and
+    p = (as large or larger + 1) / (samples + 1).
+    """
+    found = {}
+    for metric in task.metrics:
+        one, other = (counts_of(metric, questions, each) for each in (ours, theirs))
+        gap = abs(metric.of(*one.sum(0).tolist()) - metric.of(*other.sum(0).tolist()))
+        swapped = np.random.default_rng(0).random((SAMPLES, len(one))) < 0.5  # [samples, n]
+        moved = swapped @ (other - one)  # [samples, counts]
+        pairs = zip(one.sum(0) + moved, other.sum(0) - moved, strict=True)
+        gaps = np.array([abs(metric.of(*first) - metric.of(*second)) for first, second in pairs])
+        found[metric.name] = float(((gaps >= gap - 1e-12).sum() + 1) / (SAMPLES + 1))
+    return found
+
+
 def counts_of(metric: Metric, questions: Sequence[Question], predictions: Sequence[Prediction]) -> NDArray[np.float64]:
     """The metric's summands, a row for each example."""
     return np.array(

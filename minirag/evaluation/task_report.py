@@ -14,7 +14,7 @@ from typing import Any
 from minirag.corpus.words import escape
 from minirag.errors import MiniragError
 from minirag.evaluation.analysis import differing, overlap, unsupported
-from minirag.evaluation.evaluate import difference, scored
+from minirag.evaluation.evaluate import difference, scored, significance
 from minirag.evaluation.predictions import Prediction, read_run
 from minirag.evaluation.run import Result
 from minirag.files import atomic_path
@@ -124,8 +124,13 @@ def _differences(group: Sequence[Measured]) -> list[Table]:
     if not others:
         return []
     told = [difference(run.task, run.questions, run.predictions, base.predictions, (run.system, base.system)) for run in others]
-    rows = tuple((own[0].system, *(_cell(one, sign=True) for one in own)) for own in told)
-    note = "By how many points the first scores higher on the same examples; interval of the paired bootstrap."
+    chance = [significance(run.task, run.questions, run.predictions, base.predictions) for run in others]
+    rows = tuple(
+        (own[0].system, *(f"{_cell(one, sign=True)}, p = {p[one.metric]:.4f}" for one in own))
+        for own, p in zip(told, chance, strict=True)
+    )
+    note = "By how many points the first scores higher on the same examples; interval of the paired bootstrap, p of the paired "
+    note += "test by approximate randomisation."
     return [Table(f"{_name(group)}: differences", note, ("systems", *(one.metric for one in told[0])), rows)]
 
 
