@@ -74,9 +74,7 @@ def test_tasks_are_drawn_in_equal_parts() -> None:
     assert drawn == balanced(sets, 10) != balanced(sets, 10, seed=1)
 
 
-def test_systems_are_trained_saved_loaded_and_evaluated(
-    lands: MiniWiki, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_systems_are_trained_saved_loaded_and_evaluated(lands: MiniWiki, published: Path, tmp_path: Path) -> None:
     short, heart = replace(RAG, batch=4, k=2, steps=2, warmup=0), replace(BY_HEART, batch=4, steps=2, warmup=0)
     out = tmp_path / "checkpoints"
     make(lands, out, tmp_path / "runs", recipe=short, by_heart=heart, progress=False)
@@ -87,12 +85,11 @@ def test_systems_are_trained_saved_loaded_and_evaluated(
     weights = [from_pretrained(out / name).generator.words.weight for name in SYSTEMS.values()]
     assert not torch.equal(weights[0], weights[1])
 
-    monkeypatch.setattr(pocket, "CHECKPOINTS", out)
     encoder = mini_biencoder()
     index = ExactIndex(encoder.dim)
     index.add(encoder.encode_passages(lands.passages))
     store = PassageStore.write(tmp_path / "passages", lands.passages)
-    models = pocket.systems(encoder, index, store, tmp_path)
+    models = pocket.systems(encoder, index, store, tmp_path, out)
     runs = all_tasks(models, published, tmp_path / "tasks", count=3, progress=False, names=("nq", "fever2", "jeopardy"))
     assert [(run.task.name, run.system) for run in runs] == [(t, s) for t in ("nq", "fever2", "jeopardy") for s in SYSTEMS]
     assert all(len(run.predictions) == 3 for run in runs)
