@@ -145,6 +145,8 @@ def test_accuracy_and_confusion_are_those_of_scikit_learn() -> None:
     assert [[confusion(given, claims)[own, said] for said in LABELS] for own in LABELS] == theirs.tolist()
     with pytest.raises(MiniragError, match="'MAYBE' is no label"):
         confusion(["MAYBE"], claims[:1])
+    with pytest.raises(MiniragError, match="'' is no label"):  # nothing said
+        confusion(["REFUTES", ""], claims[:2])
     with pytest.raises(MiniragError, match="1 labels for 2 claims"):
         label_accuracy(["REFUTES"], claims[:2])
 
@@ -155,6 +157,10 @@ def test_gold_pages_are_looked_for_among_the_first_and_the_top() -> None:
     nothing = Question("n", "?", ("NOT ENOUGH INFO",))
     assert vars_of(gold_found([*found, ["A"]], [*told, nothing], k=2)) == (0.25, 0.5, 4)
     assert vars_of(gold_found(found, told)) == (0.25, 0.75, 4)
+    accented = Question("é", "?", ("SUPPORTS",), evidence=(frozenset({"Simo\u0301n Bol\u00edvar"}),))
+    for title in ("Sim\u00f3n Bol\u00edvar", "Simo\u0301n Boli\u0301var"):
+        assert gold_found([[title]], [accented]).first == 1
+    assert gold_found([["Simon Bolivar"]], [accented]).top == 0
     with pytest.raises(MiniragError, match="no claim has evidence"):
         gold_found([["A"]], [nothing])
 

@@ -70,7 +70,7 @@ def precision_at(k: int, found: Sequence[str], evidence: Evidence) -> float:
 
 
 def recall_at(k: int, found: Sequence[str], evidence: Evidence) -> float:
-    """The share of the distinct sets of evidence that are hits among the first k places of the `ranking`; 0 if there is none."""
+    """The share of the distinct sets of evidence that are hits among the first k places of the `ranking`; 0 if none is."""
     return sum(_first(k, found, evidence)) / max(len(set(evidence) - {frozenset()}), 1)
 
 
@@ -151,12 +151,14 @@ def _question(row: dict[str, object], number: int) -> Question:
 
 
 def _answer(output: dict[str, object]) -> str:
-    given = output.get("answer") or ""
-    return text_of(output, "answer").strip() if not isinstance(given, str) or given.strip() else ""
+    given = output.get("answer")
+    return "" if given is None or (isinstance(given, str) and not given.strip()) else text_of(output, "answer").strip()
 
 
 def _pages(output: dict[str, object]) -> frozenset[str]:
-    given = output.get("provenance") or []
+    given = output.get("provenance")
+    if given is None:
+        return frozenset()
     if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
         raise RowError("'provenance' should be a list of objects")
     return frozenset(_page(one) for one in given)
