@@ -119,6 +119,15 @@ def test_labels_are_chosen_among_those_of_the_task(model: RagModel, tmp_path: Pa
     assert TASKS["fever2"].labels == ("SUPPORTS", "REFUTES")
 
 
+def test_only_short_answers_are_looked_for_in_passages(model: RagModel, tmp_path: Path) -> None:
+    for name, task in TASKS.items():
+        asked = CLAIMS if name.startswith("fever") else ASKED
+        made = evaluate(model, task, asked[:1], tmp_path / name, k=2, progress=False)
+        held = {passage.holds_answer is None for passage in made[0].passages}
+        assert held == {name in ("msmarco", "jeopardy", "fever2", "fever3")}
+        assert {one.metric for one in scored(task, asked[:1], made, "x")} >= {metric.name for metric in task.metrics}
+
+
 def test_the_paper_decodes_each_task_in_its_way(model: RagModel) -> None:
     asked = {name: (task.decoding["sequence"], task.decoding["token"]) for name, task in TASKS.items()}
     for name in ("nq", "triviaqa", "webquestions", "curatedtrec"):

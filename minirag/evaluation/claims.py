@@ -44,7 +44,7 @@ from minirag.training.targets import QuestionAnswer
 
 TASK = "FoolMeTwice, pages held out"
 WAYS = LABELS[:2]
-RECIPE = Recipe(batch=16, k=3, rate=1e-4, steps=250, warmup=25, clip=1.0)
+RECIPE = Recipe(batch=16, k=3, rate=1e-4, steps=100, warmup=10, clip=1.0)
 RAG, RIGHT, CLOSED_BOOK, ALWAYS = "RAG", "right sentences", "closed book", "always one label"
 
 

@@ -87,12 +87,12 @@ def _said(model: RagModel, task: Task, batch: Sequence[Question], decoding: Deco
         ]
     search: dict[str, Any] = {"beams": decoding.beams, "max_length": decoding.max_length}
     answers = model.answer(texts, decoding.k, decoding.decoder, **search)
-    return [_answered(one, said) for one, said in zip(batch, answers, strict=True)]
+    return [_answered(one, said, task.short) for one, said in zip(batch, answers, strict=True)]
 
 
-def _answered(one: Question, said: Answer) -> Prediction:
+def _answered(one: Question, said: Answer, short: bool) -> Prediction:
     read = (
-        Read(z.id, z.title, p, has_answer(z.text, one.answers, one.match))
+        Read(z.id, z.title, p, has_answer(z.text, one.answers, one.match) if short else None)
         for z, p in zip(said.passages, said.prior.tolist(), strict=True)
     )
     return Prediction(one.id, one.question, said.text, one.answers, one.match, said.log_probability, tuple(read))

@@ -135,17 +135,16 @@ def _differences(group: Sequence[Measured]) -> list[Table]:
 
 
 def _behind(group: Sequence[Measured], trained: Sequence[Question]) -> list[Table]:
+    if not group[0].task.short:
+        return []
     rows = []
     for run in group:
-        cells = [run.system]
-        alone = unsupported(run.task, run.predictions) if run.task.labels == () else None
-        cells.append(f"{alone.hits} of {alone.n}" if alone else "–")
+        alone = unsupported(run.task, run.predictions)
+        cells = [run.system, f"{alone.hits} of {alone.n}"]
         if trained:
             own = overlap(run.task, trained, run.predictions)
             cells += [f"{part.hits} of {part.n}" for part in (own.known, own.new)]
         rows.append(tuple(cells))
-    if group[0].task.labels or group[0].task.name in LONG:
-        return []
     heads = ["system", "right, no passage holds the answer"]
     heads += ["right, answer known from training", "right, answer new"] if trained else []
     note = "Of the examples none of whose passages holds an answer, those that are right all the same."

@@ -71,6 +71,11 @@ class Task:
     words: Mapping[str, str] | None = None
 
     @property
+    def short(self) -> bool:
+        """Whether an answer is a few words, that a passage may hold as they are."""
+        return self.metrics[0].name.startswith("exact match")
+
+    @property
     def labels(self) -> tuple[str, ...]:
         return tuple(self.words or ())
 
