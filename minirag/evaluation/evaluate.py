@@ -70,11 +70,13 @@ def evaluate(
 
 
 def decoding_of(model: RagModel, task: Task, k: int | None = None) -> Decoding:
-    """The paper's decoding for the task and the model's scheme; never more passages than there are."""
+    """The paper's decoding for the task and the model's scheme; never more passages than there are, nor more tokens than the
+    generator has positions for."""
     own = task.decoding[model.scheme]
     if model.retriever is None:
         raise MiniragError("the model has no passages to search; give it an index and its passages with attach()")
-    return replace(own, k=min(k or own.k, len(model.retriever.index)))
+    longest = min(own.max_length, model.generator.config.positions)
+    return replace(own, k=min(k or own.k, len(model.retriever.index)), max_length=longest)
 
 
 def _said(model: RagModel, task: Task, batch: Sequence[Question], decoding: Decoding) -> list[Prediction]:
