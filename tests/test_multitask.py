@@ -9,13 +9,16 @@ import torch
 from minirag.corpus.miniwiki import MiniWiki, publish
 from minirag.corpus.store import PassageStore
 from minirag.evaluation import pocket
-from minirag.evaluation.pocket import all_tasks
+from minirag.evaluation.evaluate import evaluate
+from minirag.evaluation.pocket import CHECKPOINTS, all_tasks
+from minirag.files import read_json
 from minirag.rag.checkpoints import from_pretrained
 from minirag.retrieval.bm25 import BM25Index
 from minirag.retrieval.exact import ExactIndex
 from minirag.retrieval.pretrained import mini_biencoder
 from minirag.retrieval.retriever import Retriever
-from minirag.tasks.task import TASKS
+from minirag.tasks.openqa import Question
+from minirag.tasks.task import TASKS, score
 from minirag.training.multitask import BY_HEART, FILES, LEARNT, RAG, SYSTEMS, balanced, make, pairs_of, questions_of
 from minirag.training.targets import QuestionAnswer
 
@@ -102,3 +105,28 @@ def test_systems_are_trained_saved_loaded_and_evaluated(lands: MiniWiki, publish
     assert found["tasks/fever2", "RAG-Token − closed book", "accuracy"] == 3
     assert found["tasks/nq", "closed book", "exact match"] == 3
     assert all_tasks(models, published, tmp_path / "tasks", count=3, progress=False, names=("nq",)) == runs[:3]
+
+
+def test_what_ships_answers_every_task(wiki: MiniWiki, tmp_path: Path) -> None:
+    """Five examples of each task: outputs of each task's kind, and RAG's questions answered more often than by heart."""
+    encoder = mini_biencoder()
+    index = ExactIndex(encoder.dim)
+    index.add(encoder.encode_passages(wiki.passages))
+    store = PassageStore.write(tmp_path / "passages", wiki.passages)
+    models = pocket.systems(encoder, index, store, tmp_path)
+    asked = [Question(one.id, one.text, one.answers) for one in wiki.by_split("nq")["test"][:400:10]]
+    right = {}
+    for system, model in models.items():
+        made = evaluate(model, TASKS["nq"], asked, tmp_path / system, system, k=5, progress=False)
+        right[system] = score(TASKS["nq"], [one.output for one in made], asked)["exact match"]
+    assert right["RAG-Sequence"] > right["closed book"] + 0.15
+    assert right["RAG-Token"] > right["closed book"] + 0.15
+    clue = wiki.by_split("jeopardy")["test"][0]
+    query = wiki.by_split("msmarco")["test"][0]
+    for name in ("RAG-Sequence", "RAG-Token"):
+        written, told = models[name].answer([clue.answers[0], query.text.rstrip("?").lower()], 5, beams=1)
+        assert len(written.text.split()) > 4
+        assert len(told.text.split()) > 4
+    for folder in SYSTEMS.values():
+        log = read_json(CHECKPOINTS / f"{folder}.json")["log"]
+        assert log[-1]["step"] == (BY_HEART if folder == "closed-book" else RAG).steps

@@ -81,6 +81,7 @@ def test_published_numbers_stand_in_a_table_of_their_own_beside_the_published_da
     assert titles[:2] == ["Natural Questions", "Natural Questions: published"]
     published = tables_of([run], {})[1]
     assert "not measured by minirag" in published.note
+    assert "counts 3,611 test examples (table 7), these runs have 4" in published.note
     rows = {row[0]: dict(zip(published.heads[1:], row[1:], strict=True)) for row in published.rows}
     assert rows["RAG-Token"]["EM, test"] == "44.1"
     assert rows["RAG-Token-BM25"]["EM, dev"] == "29.7"

@@ -111,7 +111,9 @@ def _published(group: Sequence[Measured]) -> list[Table]:
         (system, *(str(values[system, *column].value) if (system, *column) in values else "–" for column in columns))
         for system in dict.fromkeys(one.system for one in found)
     )
-    note = "Published by Lewis et al. 2020, tables 1, 2 and 6; not measured by minirag."
+    (size,) = (one.value for one in published("7", group[0].task.name) if one.split == "test")
+    note = "Published by Lewis et al. 2020, tables 1, 2 and 6; not measured by minirag. "
+    note += f"The paper counts {size:,.0f} test examples (table 7), these runs have {len(group[0].predictions):,}."
     return [
         Table(f"{_name(group)}: published", note, ("published", *(f"{metric}, {split}" for metric, split in columns)), rows)
     ]
