@@ -10,18 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minirag.errors import MiniragError
+from minirag.evaluation import human
 from minirag.evaluation.human import (
     ASPECTS,
     VERDICTS,
     Judgements,
     Pair,
+    Verdicts,
     agreement,
+    annotate,
+    as_html,
+    as_text,
     paired,
     read_key,
     read_sheet,
+    rows_of,
     tallied,
     write_sheet,
 )
+from minirag.tasks.paper import published
 
 INPUTS = {str(i): f"entity {i}" for i in range(200)}
 RAG = {id: f"RAG's {id}" for id in INPUTS}
@@ -43,6 +50,9 @@ def test_sides_are_drawn_by_lot_and_no_text_is_lost() -> None:
         assert dict(zip(pair.systems, pair.texts, strict=True)) == {"RAG": RAG[pair.id], "BART": BART[pair.id]}
     assert [p.systems for p in pairs] != [p.systems for p in paired(INPUTS, RAG, BART, ("RAG", "BART"), seed=1)]
     assert paired({"1": "x"}, {"1": "same"}, {"1": " same"}, ("RAG", "BART")) == []
+    for names in (("RAG", "RAG"), ("RAG", "both"), ("no majority", "RAG")):
+        with pytest.raises(MiniragError, match="would be confused"):
+            paired({"1": "x"}, {"1": "a"}, {"1": "b"}, names)
     with pytest.raises(MiniragError, match="'1' has no text of both"):
         paired({"1": "x"}, {}, {"1": "y"}, ("RAG", "BART"))
 
@@ -80,8 +90,17 @@ def test_what_judges_fill_in_comes_back(tmp_path: Path) -> None:
     ("text", "why"),
     [
         ("pair,input,A,B,factuality,specificity\n1,x,a,b,C,\n", "row 2: 'C' is no verdict"),
-        ("pair,input,A,B,factuality,specificity\n1,x,a,b,A,\n1,x,a,b,A,\n", "row 3: pair '1' is judged twice"),
+        ("pair,input,A,B,factuality,specificity\n1,x,a,b,A,\n1,x,a,b,A,\n", "row 3: pair '1' stands twice"),
+        (
+            "pair,input,A,B,factuality,specificity\n1,x,a,b,C,D\n2,x,a,b,A,E\n",
+            "row 2: 'C' .*; row 2: 'D' .*specificity; row 3: 'E'",
+        ),
+        ("pair,input,A,B,factuality,specificity\n" + "1,x,a,b,A\n" * 30, "row 2: 5 cells, .*row 21: 5.* 6; and 10 more; mend"),
+        ("pair,input,A,B,factuality,specificity\n1,x,a,b,A,,extra\n", "row 2: 7 cells, where the header has 6"),
+        ('pair,input,A,B,factuality,specificity\n\n1,x,"a\na",b,A,\n,x,a,b,A,\n', "row 4: pair '' has no name"),
         ("pair,input,A,B,factuality\n", "no column 'specificity'"),
+        ("pair;input;A;B;factuality;specificity\n", "no column 'pair'.*commas"),
+        ("pair,input,A,B,factuality,specificity,note,note\n", "2 column 'note'"),
         ("", "no column 'pair'"),
     ],
 )
@@ -138,3 +157,150 @@ def test_alpha_of_chance_is_about_nothing() -> None:
     judges: list[Judgements] = [{str(i): {"factuality": str(v)} for i, v in enumerate(row)} for row in drawn]
     assert abs(agreement(judges, "factuality") or 1) < 0.03
     assert set(ASPECTS) == {"factuality", "specificity"}
+
+
+# Text as models write it, and beginnings that a spreadsheet takes for formulas.
+TEXT = st.text(st.sampled_from("ab=+-@'\"',;\t\r\n é<"), min_size=1, max_size=6)
+
+
+@given(
+    st.lists(st.tuples(TEXT, TEXT, TEXT), min_size=1, max_size=4), st.lists(st.sampled_from(VERDICTS), min_size=4, max_size=4)
+)
+@settings(deadline=None, max_examples=20)
+def test_any_text_comes_back_from_its_sheet(
+    tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[str, str, str]], verdicts: list[str]
+) -> None:
+    pairs = [Pair(f"{text}{i}", text, (a, b), ("-RAG", "=BART")) for i, (text, a, b) in enumerate(drawn)]
+    sheet, key = write_sheet(tmp_path_factory.mktemp("judged"), pairs)
+    with sheet.open(encoding="utf-8", newline="") as file:
+        assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for row in csv.reader(file) for cell in row)
+    assert read_key(key) == {one.id: one.systems for one in pairs}
+    judge = annotate(pairs, sheet).children
+    for verdict in verdicts[: len(pairs)]:
+        judge[3].value = verdict
+        judge[5].value = verdict
+    assert read_sheet(sheet) == {one.id: dict.fromkeys(ASPECTS, verdict) for one, verdict in zip(pairs, verdicts, strict=False)}
+
+
+# The widget: place, texts, question, buttons, question, buttons, how far one is.
+
+PAIRS = [Pair(str(i), f"<i>entity {i}</i>", (f"a{i}", f"b{i}"), ("RAG", "BART")) for i in (1, 2, 3)]
+
+
+def test_clicks_fill_in_the_sheet_and_the_next_pair_follows(tmp_path: Path) -> None:
+    sheet = tmp_path / "ann.csv"
+    place, shown, asked, first, _, second, state = annotate(PAIRS, sheet).children
+    assert first.options == (("A better", "A"), ("B better", "B"), ("both good", "both"), ("both poor", "neither"))
+    assert (place.value, first.value, second.value) == (1, None, None)
+    assert "&lt;i&gt;entity 1&lt;/i&gt;" in shown.value
+    assert "<td>a1</td><td>b1</td>" in shown.value
+    assert "factually true" in asked.value
+    assert "RAG" not in shown.value + sheet.read_text()
+    first.value = "A"
+    assert read_sheet(sheet) == {"1": {"factuality": "A"}, "2": {}, "3": {}}
+    assert (place.value, state.value) == (1, "0 of 3 pairs are judged and saved.")
+    second.value = "neither"
+    assert read_sheet(sheet)["1"] == {"factuality": "A", "specificity": "neither"}
+    assert (place.value, first.value, second.value) == (2, None, None)
+    assert "<td>a2</td>" in shown.value
+    assert state.value.startswith("1 of 3")
+
+
+def test_a_judge_goes_on_where_he_was_and_may_go_back(tmp_path: Path) -> None:
+    sheet = tmp_path / "ann.csv"
+    place, _, _, first, _, second, _ = annotate(PAIRS, sheet).children
+    for verdict in ("A", "B"):
+        first.value = second.value = verdict
+    place, shown, _, first, _, second, state = annotate(PAIRS, sheet).children
+    assert place.value == 3
+    place.value = 1
+    assert (first.value, second.value) == ("A", "A")
+    second.value = "both"  # a pair that was judged is corrected, and stays
+    assert place.value == 1
+    assert read_sheet(sheet)["1"] == {"factuality": "A", "specificity": "both"}
+    place.value = 3
+    first.value = second.value = "neither"
+    assert (place.value, state.value) == (3, "3 of 3 pairs are judged and saved.")
+    assert "<td>a3</td>" in shown.value
+    assert tallied([read_sheet(sheet)], {one.id: one.systems for one in PAIRS}, "factuality").wins == {"RAG": 1, "BART": 1}
+
+
+def test_open_pairs_before_the_place_are_not_forgotten(tmp_path: Path) -> None:
+    place, _, _, first, _, second, _ = annotate(PAIRS, tmp_path / "ann.csv").children
+    place.value = 3
+    first.value = second.value = "A"
+    assert place.value == 1
+
+
+def test_what_cannot_be_saved_is_said_and_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, _, first, *_, state = annotate(PAIRS, tmp_path / "ann.csv").children
+    before = (tmp_path / "ann.csv").read_bytes()
+
+    def full(path: Path) -> None:
+        raise MiniragError(f"cannot write {path}: <no space>; free space or choose another folder")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(human, "atomic_path", full)
+        first.value = "A"
+    assert (tmp_path / "ann.csv").read_bytes() == before
+    assert first.value is None
+    assert "&lt;no space&gt;" in state.value
+    first.value = "B"
+    assert read_sheet(tmp_path / "ann.csv")["1"] == {"factuality": "B"}
+    assert state.value.startswith("0 of 3")
+
+
+def test_what_else_a_judge_wrote_into_the_sheet_stays(tmp_path: Path) -> None:
+    sheet = tmp_path / "ann.csv"
+    sheet.write_text("note,pair,input,A,B,specificity,factuality\n=why?,2,x,a2,b2,,A\n\n,1,x,a1,b1,B,\n", encoding="utf-8-sig")
+    pairs = [Pair(id, "x", (f"a{id}", f"b{id}"), ("RAG", "BART")) for id in ("1", "2")]
+    _, _, _, first, _, second, _ = annotate(pairs, sheet).children
+    assert (first.value, second.value) == (None, "B")
+    first.value = "both"
+    assert sheet.read_text(encoding="utf-8").splitlines() == [
+        "note,pair,input,A,B,specificity,factuality",
+        "'=why?,2,x,a2,b2,,A",
+        ",1,x,a1,b1,B,both",
+    ]
+
+
+def test_a_sheet_of_other_pairs_is_not_gone_on_with(tmp_path: Path) -> None:
+    annotate(PAIRS, tmp_path / "ann.csv")
+    turned = [Pair(one.id, one.input, one.texts[::-1], one.systems[::-1]) for one in PAIRS]  # another seed
+    for others in (turned, PAIRS[:2]):
+        with pytest.raises(MiniragError, match=r"ann\.csv is a sheet of other pairs"):
+            annotate(others, tmp_path / "ann.csv")
+    with pytest.raises(MiniragError, match="no pair to judge"):
+        annotate([], tmp_path / "new.csv")
+    assert not (tmp_path / "new.csv").exists()
+
+
+# Table 4.
+
+
+def test_the_papers_counts_make_the_papers_table() -> None:
+    """452 pairs: of the counts, each the only one that is printed so, the shares are those of table 4."""
+    rows = rows_of([Verdicts("factuality", {"BART": 32, "RAG": 193}, 53, 80, 94, None)])
+    assert [row[0] for row in rows[1:6]] == ["BART better", "RAG better", "both good", "both poor", "no majority"]
+    assert [float(row[1].split(" %")[0]) for row in rows[1:6]] == [one.value for one in published("4", metric="factuality")]
+    assert rows[2][1] == "42.7 % (193)"
+    assert rows[6:] == [("pairs", "452"), ("Krippendorff's alpha", "–")]
+
+
+def test_tables_have_a_column_for_each_aspect() -> None:
+    columns = [
+        Verdicts(aspect, {"<RAG>": 3, "BART": 1}, 1, 0, 0, alpha) for aspect, alpha in (("factuality", 0.5), ("x", None))
+    ]
+    lines = as_text(columns).splitlines()
+    assert [line.split() for line in lines[:2]] == [
+        ["factuality", "x"],
+        ["<RAG>", "better", "60.0", "%", "(3)", "60.0", "%", "(3)"],
+    ]
+    assert len({len(line) for line in lines}) == 1
+    page = as_html(columns)
+    assert "<th scope='row'>&lt;RAG&gt; better</th><td>60.0 % (3)</td><td>60.0 % (3)</td>" in page
+    assert "<RAG>" not in page
+    assert page.count("<tr>") == page.count("</tr>") == len(lines) == 8
+    for wrong in ([], [columns[0], Verdicts("x", {"BART": 1}, 0, 0, 0, None)]):
+        with pytest.raises(MiniragError, match="same two systems"):
+            rows_of(wrong)

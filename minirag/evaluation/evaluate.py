@@ -19,6 +19,7 @@ from minirag.errors import MiniragError
 from minirag.evaluation.answering import batches
 from minirag.evaluation.predictions import Prediction, Read, Run
 from minirag.evaluation.run import Result
+from minirag.evaluation.statistics import paired_bootstrap, randomization_test
 from minirag.files import fingerprint_of
 from minirag.rag.answer import Answer
 from minirag.rag.classify import Choice, choose
@@ -138,9 +139,7 @@ def difference(
     results = []
     for metric in task.metrics:
         one, other = (counts_of(metric, questions, each) for each in (ours, theirs))
-        gap = _resampled(one, metric.of) - _resampled(other, metric.of)
-        low, high = np.quantile(gap, [0.025, 0.975]).tolist()
-        value = metric.of(*one.sum(0).tolist()) - metric.of(*other.sum(0).tolist())
+        value, low, high = paired_bootstrap(one, other, _of_rows(metric), samples=SAMPLES)
         results.append(Result(task.name, " − ".join(names), metric.name, value, low, high, len(one)))
     return results
 
@@ -148,22 +147,17 @@ def difference(
 def significance(
     task: Task, questions: Sequence[Question], ours: Sequence[Prediction], theirs: Sequence[Prediction]
 ) -> dict[str, float]:
-    """By metric, how probable a difference as large is between runs that are alike: the paired test by approximate
-    randomisation (Noreen 1989), two-sided.
-
-    Were the runs alike, it would be chance which of the two an example's output is from: outputs are exchanged by lot, and
-    p = (as large or larger + 1) / (samples + 1).
-    """
+    """By metric, how probable a difference as large is between runs that are alike (`randomization_test`)."""
     found = {}
     for metric in task.metrics:
         one, other = (counts_of(metric, questions, each) for each in (ours, theirs))
-        gap = abs(metric.of(*one.sum(0).tolist()) - metric.of(*other.sum(0).tolist()))
-        swapped = np.random.default_rng(0).random((SAMPLES, len(one))) < 0.5  # [samples, n]
-        moved = swapped @ (other - one)  # [samples, counts]
-        pairs = zip(one.sum(0) + moved, other.sum(0) - moved, strict=True)
-        gaps = np.array([abs(metric.of(*first) - metric.of(*second)) for first, second in pairs])
-        found[metric.name] = float(((gaps >= gap - 1e-12).sum() + 1) / (SAMPLES + 1))
+        found[metric.name] = randomization_test(one, other, _of_rows(metric), samples=SAMPLES)
     return found
+
+
+def _of_rows(metric: Metric) -> Callable[[NDArray[np.float64]], float]:
+    """The score of examples, given as rows of summands."""
+    return lambda rows: metric.of(*rows.sum(0).tolist())
 
 
 def counts_of(metric: Metric, questions: Sequence[Question], predictions: Sequence[Prediction]) -> NDArray[np.float64]:
