@@ -95,7 +95,10 @@ def test_what_judges_fill_in_comes_back(tmp_path: Path) -> None:
             "pair,input,A,B,factuality,specificity\n1,x,a,b,C,D\n2,x,a,b,A,E\n",
             "row 2: 'C' .*; row 2: 'D' .*specificity; row 3: 'E'",
         ),
-        ("pair,input,A,B,factuality,specificity\n" + "1,x,a,b,A\n" * 30, "row 2: 5 cells, .*row 21: 5.* 6; and 10 more; mend"),
+        (
+            "pair,input,A,B,factuality,specificity\n" + "1,x,a,b,A\n" * 30,
+            "row 2: 5 cells, .*row 21: 5 cells, where the header has 6; and 10 more; mend",
+        ),
         ("pair,input,A,B,factuality,specificity\n1,x,a,b,A,,extra\n", "row 2: 7 cells, where the header has 6"),
         ('pair,input,A,B,factuality,specificity\n\n1,x,"a\na",b,A,\n,x,a,b,A,\n', "row 4: pair '' has no name"),
         ("pair,input,A,B,factuality\n", "no column 'specificity'"),

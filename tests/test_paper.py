@@ -63,6 +63,14 @@ def test_numbers_are_those_that_are_printed(which: tuple[str, ...], expected: fl
     assert value(*which) == expected
 
 
+@pytest.mark.parametrize(
+    ("table", "total"), [("1", 1110.4), ("2", 1094.6), ("4", 193.0), ("5", 544.6), ("6", 2873.9), ("7", 878_683)]
+)
+def test_tables_add_up_to_what_the_printed_ones_do(table: str, total: float) -> None:
+    """Sums over all cells of a second transcript: one digit that is wrong changes them."""
+    assert sum(one.value for one in published(table)) == pytest.approx(total, abs=1e-6)
+
+
 def test_every_row_has_its_length() -> None:
     """Which cells of tables 1 and 2 are empty: a number in the wrong column would fill another."""
     qa = {"nq", "triviaqa", "triviaqa-wiki", "webquestions", "curatedtrec"}
