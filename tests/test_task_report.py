@@ -90,6 +90,13 @@ def test_published_numbers_stand_in_a_table_of_their_own_beside_the_published_da
     assert "44.1" not in str(measured.rows)
 
 
+def test_what_a_published_number_was_given_is_said_beside_it() -> None:
+    claims = [Prediction(str(i), "Claim.", "SUPPORTS", ("SUPPORTS",)) for i in range(3)]
+    table = tables_of([Measured(TASKS["fever2"], "RAG-Token", "published", DECODING, claims)], {})[1]
+    (best,) = (row for row in table.rows if row[0] == "SotA")
+    assert "92.2 (with the gold passages given)" in best
+
+
 def test_overlap_is_told_where_training_is_known() -> None:
     tables = tables_of([RAG], {"nq": [Question("0", "Who?", ("Ovid",))]})
     (behind,) = (table for table in tables if table.title.endswith("behind the scores"))

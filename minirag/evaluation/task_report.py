@@ -20,7 +20,7 @@ from minirag.evaluation.run import Result
 from minirag.files import atomic_path
 from minirag.tasks.generation import distinct_ngrams
 from minirag.tasks.openqa import Question
-from minirag.tasks.paper import published
+from minirag.tasks.paper import Published, published
 from minirag.tasks.task import Task, task_called
 
 PUBLISHED = "published"  # what `data` is called where it is the published test set, whole
@@ -108,7 +108,7 @@ def _published(group: Sequence[Measured]) -> list[Table]:
     columns = list(dict.fromkeys((one.metric, one.split) for one in found))
     values = {(one.system, one.metric, one.split): one for one in found}
     rows = tuple(
-        (system, *(str(values[system, *column].value) if (system, *column) in values else "–" for column in columns))
+        (system, *(_printed(values[system, *column]) if (system, *column) in values else "–" for column in columns))
         for system in dict.fromkeys(one.system for one in found)
     )
     (size,) = (one.value for one in published("7", group[0].task.name) if one.split == "test")
@@ -117,6 +117,10 @@ def _published(group: Sequence[Measured]) -> list[Table]:
     return [
         Table(f"{_name(group)}: published", note, ("published", *(f"{metric}, {split}" for metric, split in columns)), rows)
     ]
+
+
+def _printed(one: Published) -> str:
+    return f"{one.value} ({one.note})" if one.note else str(one.value)
 
 
 def _differences(group: Sequence[Measured]) -> list[Table]:
