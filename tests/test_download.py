@@ -7,6 +7,7 @@ import http.server
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -346,6 +347,23 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(site, tmp_path):
         download(site.source(), tmp_path / "file" / "below", progress=False)
 
 
+TASK_GROUPS = [  # the group, how `what` begins, and its members
+    ("nq", "Natural Questions", "train dev"),
+    ("triviaqa", "TriviaQA", "unfiltered rc"),
+    ("webquestions", "WebQuestions", "trainmodel val devtest test"),
+    ("curatedtrec", "CuratedTREC", "train test"),
+    ("msmarco", "MS MARCO", "train dev"),
+    ("jeopardy", "Jeopardy", "j-archive seasons"),
+    ("searchqa", "SearchQA", "train val test"),
+    ("fever", "FEVER", "train paper_dev paper_test shared_task_dev wiki-pages"),
+    (
+        "kilt",
+        "KILT",
+        "nq/train nq/dev nq/test triviaqa/train triviaqa/dev triviaqa/test fever/train fever/dev fever/test knowledgesource",
+    ),
+]
+
+
 class TestSources:
     def test_are_complete_and_honest(self):
         known = sources()
@@ -363,6 +381,27 @@ class TestSources:
         psgs = sources()["psgs_w100"]
         assert psgs.size == 4_694_541_059
         assert psgs.sha256 == "c39b020c855a2b5c25ffef3abe4a3b6f9b829ad7dbc14ec3d163d34d7c53ea8d"
+
+    @pytest.mark.parametrize(("task", "name", "parts"), TASK_GROUPS, ids=[task for task, _, _ in TASK_GROUPS])
+    def test_the_groups_of_the_tasks(self, task, name, parts):
+        members = {source.name: source for source in downloads._sources_called(task)}
+        assert set(members) == {f"{task}/{part}" for part in parts.split()}
+        for source in members.values():
+            assert source.url.startswith("https://")
+            assert Path(source.file).parent == Path(source.name).parent, "a group, or a group in it, is one folder"
+            assert Path(source.file).name == source.url.rpartition("/")[2], "a file keeps its publisher's name"
+            assert source.what.startswith(name)
+            assert source.sha256 is None or (re.fullmatch("[0-9a-f]{64}", source.sha256) and source.size and source.published)
+        group, what = zip(*(source.what.rsplit(": ", 1) for source in members.values()), strict=True)
+        assert len(set(group)) == 1, "what the list says of the group"
+        assert len(set(what)) == len(what), "and of each file, what only it is"
+
+    def test_a_group_within_a_group_leaves_the_large_file_out(self):
+        assert [source.name for source in downloads._sources_called("kilt/nq")] == [
+            "kilt/nq/train",
+            "kilt/nq/dev",
+            "kilt/nq/test",
+        ]
 
     def test_a_group_is_all_its_files_in_a_folder(self, site, tmp_path, monkeypatch):
         listed = {f"model/{name}": site.source(name=f"model/{name}", file=f"model/{name}") for name in ("a", "b/c")}
