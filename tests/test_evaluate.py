@@ -1,6 +1,7 @@
 """Predictions on disk, runs that are stopped and go on, and scores with their intervals."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,23 @@ from hypothesis import strategies as st
 from rag_cases import small_bart
 from scipy.stats import binomtest, permutation_test
 
+from minirag.cli import main
 from minirag.corpus.passages import Passage
 from minirag.corpus.store import PassageStore
 from minirag.errors import MiniragError
 from minirag.evaluation import evaluate as module
 from minirag.evaluation.evaluate import counts_of, decoding_of, difference, evaluate, scored, significance
-from minirag.evaluation.predictions import PREDICTIONS, RUN, Prediction, Read, Run, in_order_of, read_predictions, read_run
+from minirag.evaluation.predictions import (
+    FACTS,
+    PREDICTIONS,
+    RUN,
+    Prediction,
+    Read,
+    Run,
+    in_order_of,
+    read_predictions,
+    read_run,
+)
 from minirag.rag.contexts import Contexts
 from minirag.rag.model import RagModel
 from minirag.retrieval.bm25 import BM25Index
@@ -104,6 +116,43 @@ def test_a_folder_of_another_run_is_left_alone(model: RagModel, tmp_path: Path) 
     with pytest.raises(MiniragError, match="holds no predictions"):
         evaluate(model, NQ, ASKED, tmp_path / "mine", k=2, progress=False)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_a_run_of_another_task_or_of_other_answers_is_another_run(model: RagModel, tmp_path: Path) -> None:
+    """The same inputs, decoded alike: but what was kept would be scored wrongly."""
+    evaluate(model, TASKS["fever3"], CLAIMS, tmp_path / "fever", k=2, progress=False)
+    with pytest.raises(MiniragError, match="another run's predictions"):
+        evaluate(model, TASKS["fever2"], CLAIMS, tmp_path / "fever", k=2, progress=False)
+    evaluate(model, NQ, ASKED, tmp_path / "nq", k=2, progress=False)
+    with pytest.raises(MiniragError, match="another run's predictions"):
+        evaluate(model, NQ, [replace(one, answers=("a lake",)) for one in ASKED], tmp_path / "nq", k=2, progress=False)
+
+
+def test_one_process_at_a_time_gathers_in_a_folder(model: RagModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = module._said
+
+    def meanwhile(*arguments: object) -> list[Prediction]:
+        with pytest.raises(MiniragError, match="another process gathers predictions"):
+            evaluate(model, NQ, ASKED, tmp_path / "run", k=2, progress=False)
+        return once(*arguments)
+
+    monkeypatch.setattr(module, "_said", meanwhile)
+    assert len(evaluate(model, NQ, ASKED, tmp_path / "run", k=2, progress=False)) == 4
+    assert evaluate(model, NQ, ASKED, tmp_path / "run", k=2, progress=False)  # the lock is dropped
+
+
+def test_examples_that_share_an_id_are_refused_before_anything_is_answered(model: RagModel, tmp_path: Path) -> None:
+    with pytest.raises(MiniragError, match="1 ids are those of several examples, 'Nile' for one"):
+        evaluate(model, NQ, [*ASKED, ASKED[0]], tmp_path / "run", progress=False)
+    with pytest.raises(MiniragError, match="no example to evaluate on"):
+        evaluate(model, NQ, [], tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_more_passages_are_read_than_there_are_and_one_is_enough(model: RagModel, tmp_path: Path) -> None:
+    assert decoding_of(model, NQ, k=5).k == 4
+    (first, *_) = evaluate(model, NQ, ASKED, tmp_path / "one", k=1, progress=False)
+    assert [passage.probability for passage in first.passages] == [1.0]
 
 
 def test_labels_are_chosen_among_those_of_the_task(model: RagModel, tmp_path: Path) -> None:
@@ -236,6 +285,12 @@ def test_predictions_of_others_are_read(tmp_path: Path, line: str, output: str) 
         ('{"id": "7", "output": "x", "passages": [{"title": "t"}]}', "row 1.*without an 'id'"),
         ('{"id": "7", "output": "x", "log_probability": "high"}', "row 1.*no number"),
         ('{"id": "7", "output": "x", "answers": "y"}', "row 1.*no list of texts"),
+        ('{"id": "7", "output": "x", "probabilities": 3}', "row 1.*no object"),
+        ('{"id": "7", "output": "x", "probabilities": {"REFUTES": "high"}}', "row 1.*'REFUTES' that is no number"),
+        (
+            '{"id": "7", "output": "x", "passages": [{"id": "1", "probability": "a"}]}',
+            "row 1.*'probability' that is no number",
+        ),
         ("", "no prediction"),
     ],
 )
@@ -267,7 +322,9 @@ def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, draw
         Prediction(str(i), question, output, tuple(answers), "regex", p, tuple(Read(*each) for each in reads))
         for i, (question, output, answers, p, reads) in enumerate(drawn)
     ]
-    Run(folder, {"made_from": "x", "examples": len(made)}).add(made)
+    facts = dict.fromkeys(FACTS, "x") | {"examples": len(made)}
+    with Run(folder, facts) as run:
+        run.add(made)
     assert read_run(folder)[1] == made
 
 
@@ -279,9 +336,10 @@ def test_an_unfinished_or_damaged_run_is_no_run(model: RagModel, tmp_path: Path)
     (tmp_path / "run" / PREDICTIONS).write_text("".join(lines[:3]))
     with pytest.raises(MiniragError, match="3 of 4 predictions"):
         read_run(tmp_path / "run")
-    (tmp_path / "run" / RUN).write_text("{")
-    with pytest.raises(MiniragError, match=RUN):
-        read_run(tmp_path / "run")
+    for damaged in ("{", "[]", "{}", '{"examples": 4}'):
+        (tmp_path / "run" / RUN).write_text(damaged)
+        with pytest.raises(MiniragError, match=RUN):
+            read_run(tmp_path / "run")
     assert json.loads(lines[0])["id"] == "Nile"
 
 
@@ -291,3 +349,28 @@ def test_a_task_is_called_by_its_name() -> None:
         task_called("squad")
     with pytest.raises(MiniragError, match="3 outputs for 4 examples"):
         score(NQ, ["a"] * 3, ASKED)
+
+
+def test_the_command_evaluates_goes_on_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    passages = [Passage(river, river, f"The {river} flows to the {sea}.") for river, sea in RIVERS.items()]
+    index = BM25Index()
+    index.add(passages)
+    index.save(tmp_path / "index")
+    PassageStore.write(tmp_path / "passages", passages)
+    rows = (json.dumps({"id": one.id, "question": one.question, "answer": list(one.answers)}) + "\n" for one in ASKED)
+    (tmp_path / "asked.jsonl").write_text("".join(rows))
+    where = ["--questions", tmp_path / "asked.jsonl", "--index", tmp_path / "index", "--passages", tmp_path / "passages"]
+    command = ["evaluate", "nq", *map(str, where), "--quiet"]
+    for _ in range(2):
+        assert main([*command, "--out", str(tmp_path / "run"), "-k", "2", "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)["results"]
+        assert {(one["system"], one["n"]) for one in told} == {("RAG-Sequence", 4)}
+        assert {one["metric"] for one in told} == {"exact match", "exact match (NFD)", "F1", "recall"}
+    assert read_run(tmp_path / "run")[0]["data"] == "asked.jsonl"
+    for more, why in ((["-k", "5"], "more than the 4 passages"), (["-k", "3"], "another run's predictions")):
+        assert main([*command, "--out", str(tmp_path / "run"), *more]) == 1
+        assert why in capsys.readouterr().err
+    (tmp_path / "asked.jsonl").write_text('{"id": "1", "question": "Wh')  # cut short
+    assert main([*command, "--out", str(tmp_path / "other")]) == 1
+    assert "asked.jsonl, row 1" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()

@@ -145,7 +145,8 @@ def stored(folder: Path, run: Measured) -> Path:
         "decoding": DECODING,
         "made_from": "x",
     }
-    Run(folder, facts).add(run.predictions)
+    with Run(folder, facts) as gathered:
+        gathered.add(run.predictions)
     return folder
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from minirag.cli.common import MADE, Commands, command, json_option, model_options, open_model, positive, quiet_option, show
+from minirag.errors import MiniragError
 
 EXAMPLES = """
 minirag evaluate nq --split test --out runs/nq-test                       # MiniWiki's, after `minirag quickstart`
@@ -42,6 +43,10 @@ def run(arguments: argparse.Namespace) -> None:
     questions = some_of(list(task.read(path)), arguments.count)
     model = open_model(arguments)
     model.scheme = arguments.scheme or model.scheme
+    if arguments.k and arguments.k > len(model.retriever.index):
+        raise MiniragError(
+            f"-k {arguments.k} is more than the {len(model.retriever.index)} passages of the index; ask for fewer"
+        )
     system = arguments.system or ("RAG-Token" if model.scheme == "token" else "RAG-Sequence")
     data = arguments.data or (path.name if arguments.questions else f"MiniWiki, {arguments.split}")
     said = evaluate(model, task, questions, arguments.out, system, data, arguments.k, progress=not arguments.quiet)
@@ -61,7 +66,6 @@ def show_scores(results: list[Any], arguments: argparse.Namespace, chance: Mappi
 
 
 def _miniwiki(arguments: argparse.Namespace) -> Path:
-    from minirag.errors import MiniragError
     from minirag.training.multitask import FILES
 
     path = MADE / "miniwiki" / FILES[arguments.task].format(arguments.split)

@@ -73,6 +73,5 @@ def differing(task: Task, ours: Sequence[Prediction], theirs: Sequence[Predictio
     if [one.id for one in ours] != [one.id for one in theirs]:
         raise MiniragError("the two runs are on different examples; evaluate both on the same file, with the same --count")
     marks = [(right(task, one), right(task, other)) for one, other in zip(ours, theirs, strict=True)]
-    return [i for i, own in enumerate(marks) if own == (True, False)], [
-        i for i, own in enumerate(marks) if own == (False, True)
-    ]
+    better, worse = ([i for i, own in enumerate(marks) if own == alone] for alone in ((True, False), (False, True)))
+    return better, worse

@@ -1,11 +1,14 @@
 """A model on one of the paper's tasks: every example is answered, or its label chosen, and the scores are told with intervals.
 
-run = evaluate(model, TASKS["nq"], questions, "runs/nq")     # goes on where it was stopped
-results = scored(TASKS["nq"], questions, run, "RAG-Token")
+    run = evaluate(model, TASKS["nq"], questions, "runs/nq")     # goes on where it was stopped
+    results = scored(TASKS["nq"], questions, run, "RAG-Token")
+
+All scores are functions of sums over examples, so that any sample of them is scored by adding up.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -46,10 +49,13 @@ def evaluate(
     """Answer every question as the paper decodes for the task, with `k` passages or, None, the paper's number.
 
     `folder` keeps a line for each, and a run that was stopped goes on; `system` and `data` are the names under which a report
-    shows it. Raises `MiniragError` where the folder holds another run's predictions.
+    shows it. Raises `MiniragError` where the folder holds another run's predictions or another process is at work in it, and
+    for examples that share an id.
     """
     if not questions:
         raise MiniragError("there is no example to evaluate on; look at the question file")
+    if twice := [id for id, times in Counter(one.id for one in questions).items() if times > 1]:
+        raise MiniragError(f"{len(twice)} ids are those of several examples, '{twice[0]}' for one; give each example its own")
     decoding = decoding_of(model, task, k)
     facts = {
         "task": task.name,
@@ -57,22 +63,21 @@ def evaluate(
         "data": data,
         "examples": len(questions),
         "decoding": asdict(decoding),
-        "made_from": _made_from(model, questions, decoding),
+        "made_from": _made_from(model, task, questions, decoding),
     }
-    run = Run(folder, facts)
-    left = questions[len(run.done) :]
-    with tqdm(
-        total=len(questions), initial=len(run.done), desc=f"{task.title}, {system}", unit="example", disable=not progress
-    ) as bar:
-        for batch in batches(left, decoding.k):
-            run.add(_said(model, task, batch, decoding))
-            bar.update(len(batch))
+    with Run(folder, facts) as run:
+        left = questions[len(run.done) :]
+        title, done = f"{task.title}, {system}", len(run.done)
+        with tqdm(total=len(questions), initial=done, desc=title, unit="example", disable=not progress) as bar:
+            for batch in batches(left, decoding.k):
+                run.add(_said(model, task, batch, decoding))
+                bar.update(len(batch))
     return run.done
 
 
 def decoding_of(model: RagModel, task: Task, k: int | None = None) -> Decoding:
-    """The paper's decoding for the task and the model's scheme; never more passages than there are, nor more tokens than the
-    generator has positions for."""
+    """The paper's decoding for the task and the model's scheme, or with `k` passages; never more of them than there are, so
+    that the closed book, which has one, is evaluated like the others; nor more tokens than the generator has positions for."""
     own = task.decoding[model.scheme]
     if model.retriever is None:
         raise MiniragError("the model has no passages to search; give it an index and its passages with attach()")
@@ -108,14 +113,15 @@ def _chosen(one: Question, said: Choice, label_of: Mapping[str, str]) -> Predict
     return Prediction(one.id, one.question, label_of[said.label], one.answers, one.match, best, tuple(read), by_label)
 
 
-def _made_from(model: RagModel, questions: Sequence[Question], decoding: Decoding) -> str:
-    """A name for all that predictions depend on: weights, memory, questions, decoding."""
+def _made_from(model: RagModel, task: Task, questions: Sequence[Question], decoding: Decoding) -> str:
+    """A name for all that predictions depend on and hold: weights, memory, the task's words, examples, decoding."""
     assert model.retriever is not None
     weights = {name: tensor.cpu().contiguous() for name, tensor in weights_of(model).items()}
     index = model.retriever.index
-    memory = f"{type(index).__name__} {getattr(index, 'n_probe', '')} {model.retriever.passages.fingerprint}"
-    asked = (f"{one.id}\t{one.question}" for one in questions)
-    return fingerprint_of(checksum(repr((decoding, model.scheme, model.score_scale)), weights), memory, *asked)
+    encoder = getattr(getattr(index, "memory", None), "encoder", "")
+    memory = f"{type(index).__name__} {getattr(index, 'n_probe', '')} {encoder} {model.retriever.passages.fingerprint}"
+    told = repr((task.name, dict(task.words or {}), decoding, model.scheme, model.score_scale))
+    return fingerprint_of(checksum(told, weights), memory, *map(repr, questions))
 
 
 def scored(task: Task, questions: Sequence[Question], predictions: Sequence[Prediction], system: str) -> list[Result]:

@@ -8,6 +8,7 @@ A file made elsewhere may be scored as well: of a line only the id and the outpu
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,11 +19,12 @@ from typing import Any
 from minirag.corpus.readers import id_of
 from minirag.corpus.rows import BadRows, RowError, json_rows, made_of
 from minirag.errors import MiniragError
-from minirag.files import atomic_path, read_json, write_json
+from minirag.files import atomic_path, only_process, read_json, write_json
 from minirag.tasks.metrics import Match
 from minirag.tasks.openqa import Question
 
 PREDICTIONS, RUN = "predictions.jsonl", "run.json"
+FACTS = {"task", "system", "data", "examples", "decoding", "made_from"}  # that a run tells of itself
 
 
 @dataclass(frozen=True)
@@ -81,19 +83,37 @@ def in_order_of(questions: Sequence[Question], predictions: Iterable[Prediction]
 
 
 class Run:
-    """A folder in which predictions are gathered: those that are there, and a place for more.
+    """A folder in which predictions are gathered, by one process at a time: those that are there, and a place for more.
 
-    Raises `MiniragError` where the folder is another run's, by what it was `made_from`.
+    Entering raises `MiniragError` where the folder is another run's, by what it was `made_from`, or another process's.
     """
 
     def __init__(self, folder: str | Path, facts: Mapping[str, Any]) -> None:
-        self.folder, self.path = Path(folder), Path(folder) / PREDICTIONS
+        self.folder, self.path, self.facts = Path(folder), Path(folder) / PREDICTIONS, dict(facts)
+        self.done: list[Prediction] = []
+        self._held = contextlib.ExitStack()
+
+    def __enter__(self) -> Run:
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        busy = f"another process gathers predictions in {self.folder}; wait for it, or choose another folder"
+        self._held.enter_context(only_process(self.folder.with_name(f".{self.folder.name}.lock"), busy))
+        try:
+            self._take_up()
+        except BaseException:
+            self._held.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    def _take_up(self) -> None:
         if (self.folder / RUN).exists():
-            _check_same(self.folder, facts)
+            _check_same(self.folder, self.facts)
         elif self.folder.exists() and any(self.folder.iterdir()):
             raise MiniragError(f"{self.folder} is there already and holds no predictions; choose another folder")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / RUN, dict(facts))
+        self.folder.mkdir(exist_ok=True)
+        write_json(self.folder / RUN, self.facts)
         self.done = self._whole_lines()
 
     def add(self, predictions: Iterable[Prediction]) -> None:
@@ -122,7 +142,10 @@ def read_run(folder: str | Path) -> tuple[dict[str, Any], list[Prediction]]:
     folder = Path(folder)
     if not (folder / RUN).exists():
         raise MiniragError(f"{folder} holds no {RUN}; name a folder that `minirag evaluate` has written")
-    facts, found = read_json(folder / RUN), read_predictions(folder / PREDICTIONS)
+    facts = read_json(folder / RUN)
+    if not isinstance(facts, dict) or not facts.keys() >= FACTS:
+        raise MiniragError(f"{folder / RUN} does not say what was run; run `minirag evaluate` again, into another folder")
+    found = read_predictions(folder / PREDICTIONS)
     if len(found) < facts["examples"]:
         raise MiniragError(f"{folder} has {len(found)} of {facts['examples']} predictions; run `minirag evaluate` again")
     return facts, found
@@ -148,7 +171,7 @@ def _prediction(row: dict[str, object], number: int) -> Prediction:
         "regex" if row.get("match") == "regex" else "string",
         _number(row, "log_probability"),
         tuple(_passages(row)),
-        {str(label): float(p) for label, p in given.items()} if isinstance(given := row.get("probabilities"), dict) else None,
+        _probabilities(row),
     )
 
 
@@ -179,8 +202,20 @@ def _passages(row: Mapping[str, object]) -> Iterator[Read]:
             raise RowError("has a passage without an 'id'")
         holds = one.get("holds_answer")
         yield Read(
-            str(one["id"]), str(one.get("title", "")), float(one.get("probability", 0)), None if holds is None else bool(holds)
+            str(one["id"]),
+            str(one.get("title", "")),
+            _number(one, "probability") or 0.0,
+            None if holds is None else bool(holds),
         )
+
+
+def _probabilities(row: Mapping[str, object]) -> dict[str, float] | None:
+    given = row.get("probabilities")
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise RowError("has 'probabilities' that are no object")
+    return {str(label): _number(given, label) or 0.0 for label in given}
 
 
 def _number(row: Mapping[str, object], name: str) -> float | None:
