@@ -1,13 +1,22 @@
 """Small random RAGs, ours and transformers' with the same weights, and contexts for both."""
 
 import random
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from minirag.bench.rag_pair import peer_of
+from minirag.corpus.passages import Passage
+from minirag.corpus.store import PassageStore
 from minirag.models.bart import Bart, BartConfig
+from minirag.models.bert import Bert, BertConfig
+from minirag.rag.contexts import Contexts
+from minirag.rag.model import RagModel
+from minirag.retrieval.biencoder import BiEncoder
+from minirag.retrieval.exact import ExactIndex
 
 SMALL = {"dim": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_heads": 2, "decoder_heads": 4}
 SMALL |= {"encoder_inner": 20, "decoder_inner": 24, "positions": 40}
@@ -89,3 +98,20 @@ def small_bart(texts: list[str], positions: int = 120) -> tuple[Bart, Any]:
             parameter.add_(0.2 * torch.randn_like(parameter))
         bart.logits_bias[bart.config.pad_id] = -1e9
     return bart, tokenizer
+
+
+def small_rag(folder: Path, passages: list[Passage], texts: list[str]) -> RagModel:
+    """A tiny RAG over an exact index of the passages, without dropout; its tokenizer is learnt from the texts as well."""
+    bart, tokenizer = small_bart([*(z.text for z in passages), *texts], positions=60)
+    weights = bart.state_dict()
+    bart = Bart(replace(bart.config, attention_dropout=0.0, activation_dropout=0.0))
+    bart.load_state_dict(weights)
+    torch.manual_seed(1)
+    bert = Bert(BertConfig(len(tokenizer), 16, 1, 2, 32, 60, dropout=0.0, pad_id=tokenizer.pad_token_id))
+    with torch.no_grad():
+        bert.words.weight.mul_(20)
+    encoder = BiEncoder(bert, bert, tokenizer, "mean", max_length=60, dtype="float32")
+    index = ExactIndex(16)
+    index.add(encoder.encode_passages(passages))
+    store = PassageStore.write(folder / "passages", passages)
+    return RagModel(bart, Contexts(tokenizer, max_length=60), encoder).attach(index, store)

@@ -5,20 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from rag_cases import small_bart
+from rag_cases import small_rag
 from torch.nn import functional as F
 from torch.testing import assert_close
 
 from minirag.corpus.passages import Passage
-from minirag.corpus.store import PassageStore
 from minirag.errors import MiniragError
-from minirag.models.bert import Bert, BertConfig
 from minirag.rag.classify import ClaimHead, choose
-from minirag.rag.contexts import Contexts
 from minirag.rag.marginalize import sequence_log_likelihood, token_log_likelihood
 from minirag.rag.model import RagModel
-from minirag.retrieval.biencoder import BiEncoder
-from minirag.retrieval.exact import ExactIndex
 
 RIVERS = {"Nile": "blue sea", "Rhine": "cold sea", "Volga": "deep sea", "Indus": "warm sea"}
 LABELS = ("true", "false", "maybe so")
@@ -28,16 +23,7 @@ CLAIMS = [f"The {river} flows to the {sea}." for river in RIVERS for sea in RIVE
 @pytest.fixture
 def model(tmp_path: Path) -> RagModel:
     passages = [Passage(river, river, f"The {river} flows to the {sea}.") for river, sea in RIVERS.items()]
-    bart, tokenizer = small_bart([*(z.text for z in passages), *LABELS], positions=60)
-    torch.manual_seed(1)
-    bert = Bert(BertConfig(len(tokenizer), 16, 1, 2, 32, 60, dropout=0.0, pad_id=tokenizer.pad_token_id))
-    with torch.no_grad():
-        bert.words.weight.mul_(20)
-    encoder = BiEncoder(bert, bert, tokenizer, "mean", max_length=60, dtype="float32")
-    index = ExactIndex(16)
-    index.add(encoder.encode_passages(passages))
-    store = PassageStore.write(tmp_path / "passages", passages)
-    return RagModel(bart, Contexts(tokenizer, max_length=60), encoder).attach(index, store)
+    return small_rag(tmp_path, passages, list(LABELS))
 
 
 @pytest.mark.parametrize("scheme", ["sequence", "token"])
@@ -110,6 +96,10 @@ def test_the_head_learns_what_the_passages_say_and_moves_all_that_it_should(mode
     assert losses[-1] < 0.5 * losses[0]
     chosen = head.eval().choose(claims, 2)
     assert [one.label for one in chosen] == [LABELS[label] for label in right]
+
+
+def test_no_claim_has_no_label(model: RagModel) -> None:
+    assert choose(model, [], LABELS, k=2) == ClaimHead(model, LABELS).choose([], k=2) == []
 
 
 def test_one_label_is_no_choice(model: RagModel) -> None:

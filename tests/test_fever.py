@@ -113,7 +113,13 @@ def test_what_is_no_claim_is_named(tmp_path: Path, row: object, why: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "row", [FM2 | {"gold_evidence": "x"}, FM2 | {"gold_evidence": ["x"]}, {"id": 1, "claim": "x", "label": "REFUTES"}]
+    "row",
+    [
+        FM2 | {"gold_evidence": [], "retrieved_evidence": []},
+        FM2 | {"gold_evidence": "x"},
+        FM2 | {"gold_evidence": ["x"]},
+        {"id": 1, "claim": "x", "label": "REFUTES"},
+    ],
 )
 def test_claims_without_sentences_are_named(tmp_path: Path, row: object) -> None:
     with pytest.raises(MiniragError, match="row 1"):

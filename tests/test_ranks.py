@@ -9,27 +9,22 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from rag_cases import SMALL, small_bart
+from rag_cases import SMALL, small_rag
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
 from minirag.corpus.passages import Passage
-from minirag.corpus.store import PassageStore
 from minirag.errors import MiniragError
 from minirag.models.bart import Bart, BartConfig
 from minirag.models.bert import Bert, BertConfig
-from minirag.rag.contexts import Contexts
-from minirag.rag.model import RagModel
 from minirag.retrieval.biencoder import BiEncoder
-from minirag.retrieval.exact import ExactIndex
 from minirag.training.dpr import InBatch, Pair
 from minirag.training.finetune import EndToEnd
 from minirag.training.loop import read_log, train
@@ -109,19 +104,8 @@ ASKED = [QuestionAnswer(f"Where does the {river} flow?", sea) for river, sea in 
 def rag() -> EndToEnd:
     """A tiny RAG over an exact index, whose question encoder and generator learn."""
     passages = [Passage(river, river, f"It flows to the {sea}.") for river, sea in RIVERS.items()]
-    bart, tokenizer = small_bart([*(z.text for z in passages), *(one.question for one in ASKED)], positions=60)
-    weights = bart.state_dict()
-    bart = Bart(replace(bart.config, attention_dropout=0.0, activation_dropout=0.0))
-    bart.load_state_dict(weights)
-    torch.manual_seed(1)
-    bert = Bert(BertConfig(len(tokenizer), 16, 1, 2, 32, 60, dropout=0.0, pad_id=tokenizer.pad_token_id))
-    with torch.no_grad():
-        bert.words.weight.mul_(20)
-    encoder = BiEncoder(bert, bert, tokenizer, "mean", max_length=60, dtype="float32")
-    index = ExactIndex(16)
-    index.add(encoder.encode_passages(passages))
-    store = PassageStore.write(Path(tempfile.mkdtemp()) / "passages", passages)
-    return EndToEnd(RagModel(bart, Contexts(tokenizer, max_length=60), encoder).attach(index, store), k=3)
+    model = small_rag(Path(tempfile.mkdtemp()), passages, [one.question for one in ASKED])
+    return EndToEnd(model.train(), k=3)
 
 
 def asked(step: int) -> list[QuestionAnswer]:

@@ -61,10 +61,11 @@ def test_other_data_are_titled_so_and_have_no_published_numbers_beside_them() ->
     assert title in tables
     assert not any("published" in name for name in tables)
     scores = tables[title]
-    assert scores.heads[:2] == ("measured", "exact match")
+    assert scores.heads[:3] == ("measured", "examples", "exact match")
+    assert [row[1] for row in scores.rows] == ["4", "4"]
     assert [row[0] for row in scores.rows] == ["RAG-Token", "closed book"]
-    assert scores.rows[0][1].startswith("75.0 (")
-    assert scores.rows[1][1].startswith("25.0 (")
+    assert scores.rows[0][2].startswith("75.0 (")
+    assert scores.rows[1][2].startswith("25.0 (")
     (difference,) = tables[f"{title}: differences"].rows
     assert difference[0] == "RAG-Token − closed book"
     assert difference[1].startswith("+50.0 (")
@@ -111,7 +112,7 @@ def test_labels_and_long_outputs_have_tables_that_suit_them() -> None:
         Prediction(one.id, one.question, one.output, ("a b c d",)) for one in clues.predictions
     ])  # fmt: skip
     tables = {table.title: table for table in tables_of([fever, clues], {})}
-    assert tables["x, in the format of FEVER, 3 labels"].rows[0][1].startswith("100.0")
+    assert tables["x, in the format of FEVER, 3 labels"].rows[0][2].startswith("100.0")
     rows = {row[1]: row[2] for row in tables["Diversity"].rows}
     assert rows == {"people": "25.0", "RAG-Token": "83.3"}  # of 8 two are new; of 6 one is there twice
     assert not any(name.endswith("behind the scores") for name in tables)
@@ -129,6 +130,15 @@ def test_the_page_and_the_markdown_escape_what_comes_from_outside(tmp_path: Path
     assert all(width >= 3 for width in widths)
     assert html(tables_of([RAG], {})) == html(tables_of([RAG], {}))
     assert markdown(tables_of([RAG], {})).startswith("# The paper's tasks")
+
+
+def test_two_runs_of_one_name_are_not_taken_for_one() -> None:
+    with pytest.raises(MiniragError, match="two runs are called RAG-Token on MiniWiki, test, in the format of Natural"):
+        tables_of([RAG, CLOSED, RAG], {})
+    some = Measured(CLOSED.task, CLOSED.system, CLOSED.data, DECODING, CLOSED.predictions[:2])
+    titles = [table.title for table in tables_of([RAG, some], {})]
+    assert not any("differ" in title for title in titles)  # they are on other examples
+    assert [row[1] for row in tables_of([RAG, some], {})[0].rows] == ["4", "2"]
 
 
 def test_nothing_to_report_on_is_said() -> None:

@@ -77,7 +77,10 @@ def tables_of(runs: Sequence[Measured], trained: Mapping[str, Sequence[Question]
         raise MiniragError("there is no run to report on; name folders that `minirag evaluate` has written")
     groups: dict[tuple[str, str], list[Measured]] = {}
     for run in runs:
-        groups.setdefault((run.task.name, run.data), []).append(run)
+        group = groups.setdefault((run.task.name, run.data), [])
+        if any(run.system == other.system for other in group):
+            raise MiniragError(f"two runs are called {run.system} on {_name([run])}; give them names of their own by --system")
+        group.append(run)
     tables = []
     for (name, _), group in groups.items():
         tables += [_scores(group), *_published(group), *_differences(group), *_behind(group, trained.get(name, ()))]
@@ -94,11 +97,11 @@ def _scores(group: Sequence[Measured]) -> Table:
     results = {run.system: scored(run.task, run.questions, run.predictions, run.system) for run in group}
     metrics = list(dict.fromkeys(one.metric for own in results.values() for one in own))
     rows = tuple(
-        (system, *(_cell(next((one for one in own if one.metric == metric), None)) for metric in metrics))
+        (system, f"{own[0].n:,}", *(_cell(next((one for one in own if one.metric == metric), None)) for metric in metrics))
         for system, own in results.items()
     )
-    note = f"Measured by minirag on {len(group[0].predictions):,} examples: percent, with 95 % intervals (bootstrap)."
-    return Table(_name(group), note, ("measured", *metrics), rows)
+    note = "Measured by minirag: percent, with 95 % intervals (bootstrap)."
+    return Table(_name(group), note, ("measured", "examples", *metrics), rows)
 
 
 def _published(group: Sequence[Measured]) -> list[Table]:

@@ -45,6 +45,8 @@ def choose(model: RagModel, questions: Sequence[str], labels: Sequence[str], k: 
     """
     if len(set(labels)) < 2:
         raise MiniragError(f"there is nothing to choose from in {list(labels)}; give two labels or more")
+    if not questions:
+        return []
     found = model.retrieve(questions, k)
     scores = model.doc_scores(found)  # [B, K]
     ids, mask = model.read(found)
@@ -95,6 +97,8 @@ class ClaimHead(nn.Module):
     @torch.inference_mode()
     def choose(self, questions: Sequence[str], k: int) -> list[Choice]:
         """The class of each claim, as `choose` gives it."""
+        if not questions:
+            return []
         found = self.model.retrieve(questions, k)
         return _choices(found, self.labels, self(found).exp(), self.model.doc_scores(found))
 

@@ -174,6 +174,8 @@ def _evidenced(row: dict[str, object], number: int) -> Evidenced:
         gold, others = (list(_sentences(row, key)) for key in ("gold_evidence", "retrieved_evidence"))
         title = text_of(row, "wikipedia_page")
     texts = dict.fromkeys(text.strip() for text in (*gold, *others))
+    if not texts:
+        raise RowError("has no sentence of evidence")
     passages = tuple(Passage(f"{title}|{text}", title, text) for text in texts)
     return Evidenced(claim, passages, len(dict.fromkeys(text.strip() for text in gold)))
 

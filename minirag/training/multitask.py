@@ -92,7 +92,7 @@ def learnt(folder: Path, retriever: Retriever, seed: int = 0) -> list[QuestionAn
     """The training examples of all tasks, in equal parts; a small wiki may have none of one."""
     names = [name for name in LEARNT if (folder / FILES[name].format("train")).exists()]
     sets = {name: pairs_of(TASKS[name], questions_of(folder, name, "train"), retriever) for name in names}
-    return balanced(sets, EACH, seed)
+    return balanced({name: pairs for name, pairs in sets.items() if pairs}, EACH, seed)
 
 
 def start(system: str, encoder: BiEncoder, index: ExactIndex, passages: PassageStore, folder: Path) -> RagModel:
