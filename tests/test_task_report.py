@@ -113,6 +113,9 @@ def test_labels_and_long_outputs_have_tables_that_suit_them() -> None:
     ])  # fmt: skip
     tables = {table.title: table for table in tables_of([fever, clues], {})}
     assert tables["x, in the format of FEVER, 3 labels"].rows[0][2].startswith("100.0")
+    written = tables["MiniWiki, test, in the format of Jeopardy question generation: what is written"]
+    assert written.heads == ("input", "people", "RAG-Token")
+    assert written.rows[1] == ("Question <2>?", "a b c d", "who was this king")
     rows = {row[1]: row[2] for row in tables["Diversity"].rows}
     assert rows == {"people": "25.0", "RAG-Token": "83.3"}  # of 8 two are new; of 6 one is there twice
     assert not any(name.endswith("behind the scores") for name in tables)

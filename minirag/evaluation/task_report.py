@@ -84,7 +84,7 @@ def tables_of(runs: Sequence[Measured], trained: Mapping[str, Sequence[Question]
     tables = []
     for (name, _), group in groups.items():
         tables += [_scores(group), *_published(group), *_differences(group), *_behind(group, trained.get(name, ()))]
-        tables += _examples(group)
+        tables += [*_examples(group), *_generations(group)]
     return [*tables, *_diversity(groups), _settings(runs)]
 
 
@@ -176,6 +176,18 @@ def _examples(group: Sequence[Measured]) -> list[Table]:
     note = f"{other.system} alone is right on {len(better)}, {base.system} alone on {len(worse)}; the first {SHOWN} of each."
     heads = ("input", other.system, base.system, "right", "first passage")
     return [Table(f"{_name(group)}: where they differ", note, heads, rows)] if rows else []
+
+
+def _generations(group: Sequence[Measured]) -> list[Table]:
+    """Table 3: what each system writes for the first examples, beside what people wrote."""
+    if group[0].task.name not in LONG or not all(_same_examples(run, group[0]) for run in group):
+        return []
+    rows = tuple(
+        (one.question, one.answers[0], *(run.predictions[row].output for run in group))
+        for row, one in enumerate(group[0].predictions[:SHOWN])
+    )
+    heads = ("input", "people", *(run.system for run in group))
+    return [Table(f"{_name(group)}: what is written", f"The first {len(rows)} examples.", heads, rows)]
 
 
 def _diversity(groups: Mapping[tuple[str, str], Sequence[Measured]]) -> list[Table]:
