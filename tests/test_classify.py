@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from minirag.corpus.passages import Passage
 from minirag.errors import MiniragError
+from minirag.rag import classify as module
 from minirag.rag.classify import ClaimHead, choose
 from minirag.rag.marginalize import sequence_log_likelihood, token_log_likelihood
 from minirag.rag.model import RagModel
@@ -39,6 +40,25 @@ def test_a_label_is_as_likely_as_the_loss_of_writing_it_says(model: RagModel, sc
         assert one.label == LABELS[int(likely.argmax())]
         assert math.isclose(float(one.prior.sum()), 1.0, abs_tol=1e-6)
         assert [z.id for z in one.found.passages] == [z.id for z in found[0].passages]
+
+
+def test_documents_are_encoded_once_for_all_labels_and_a_batch_at_a_time(
+    model: RagModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the batch, the same is chosen; and no more than so many contexts are ever read together."""
+    head = ClaimHead(model, LABELS).eval()
+    whole, headed = choose(model, CLAIMS, LABELS, k=2), head.choose(CLAIMS, k=2)
+    read, sizes = model.generator.read, list[int]()
+    monkeypatch.setattr(model.generator, "read", lambda ids, mask: sizes.append(len(ids)) or read(ids, mask))
+    monkeypatch.setattr(module, "CONTEXTS", 7)
+    for again, expected in ((lambda: choose(model, CLAIMS, LABELS, k=2), whole), (lambda: head.choose(CLAIMS, k=2), headed)):
+        sizes.clear()
+        chosen = again()
+        assert sizes == [6] * 5 + [2]  # three questions with two passages each
+        for one, other in zip(chosen, expected, strict=True):
+            assert (one.question, one.label) == (other.question, other.label)
+            assert_close(one.probabilities, other.probabilities, rtol=1e-4, atol=1e-6)
+            assert_close(one.prior, other.prior, rtol=1e-4, atol=1e-6)
 
 
 def test_with_one_token_both_schemes_say_the_same(model: RagModel) -> None:

@@ -28,6 +28,7 @@ from minirag.evaluation.predictions import (
     read_predictions,
     read_run,
 )
+from minirag.rag.classify import ClaimHead
 from minirag.rag.contexts import Contexts
 from minirag.rag.model import RagModel
 from minirag.retrieval.bm25 import BM25Index
@@ -166,6 +167,50 @@ def test_labels_are_chosen_among_those_of_the_task(model: RagModel, tmp_path: Pa
             assert sum(one.probabilities.values()) == pytest.approx(1, abs=1e-5)
             assert one.output == max(one.probabilities, key=lambda label: one.probabilities[label])
     assert TASKS["fever2"].labels == ("SUPPORTS", "REFUTES")
+
+
+def test_a_claim_head_chooses_in_its_own_way_and_the_run_says_so(model: RagModel, tmp_path: Path) -> None:
+    head, task = ClaimHead(model, TASKS["fever3"].labels).eval(), TASKS["fever3"]
+    made = evaluate(head, task, CLAIMS, tmp_path / "head", k=2, progress=False)
+    assert read_run(tmp_path / "head")[1] == made
+    for one, choice in zip(made, head.choose([claim.question for claim in CLAIMS], 2), strict=True):
+        assert one.output == choice.label
+        assert one.probabilities == pytest.approx(dict(zip(head.labels, choice.probabilities.tolist(), strict=True)))
+    evaluate(model, task, CLAIMS, tmp_path / "words", k=2, progress=False)
+    ways = [json.loads((tmp_path / name / RUN).read_text())["labels"] for name in ("head", "words")]
+    assert ways == ["appendix E, claim head", "section 3.4, a label's words"]
+    turned = ClaimHead(model, task.labels[::-1]).eval()  # the same weights, for other labels
+    turned.load_state_dict(head.state_dict())
+    for other in (ClaimHead(model, task.labels).eval(), turned):
+        with pytest.raises(MiniragError, match="another run's predictions"):
+            evaluate(other, task, CLAIMS, tmp_path / "head", k=2, progress=False)
+    with pytest.raises(
+        MiniragError, match="chooses among SUPPORTS, REFUTES, NOT ENOUGH INFO, and task fever2 among SUPPORTS, R"
+    ):
+        evaluate(head, TASKS["fever2"], CLAIMS, tmp_path / "two", k=2, progress=False)
+    with pytest.raises(MiniragError, match="and task nq among no labels"):
+        evaluate(head, NQ, ASKED, tmp_path / "nq", k=2, progress=False)
+    assert not (tmp_path / "two").exists()
+
+
+class Alike(str):
+    """Texts that a set has in the order in which they came."""
+
+    def __hash__(self) -> int:
+        return 1
+
+
+def test_a_run_goes_on_in_a_process_that_has_sets_in_another_order(model: RagModel, tmp_path: Path) -> None:
+    pages = [Alike("Bern"), Alike("Aare")]
+    one, other = (frozenset(order) for order in (pages, pages[::-1]))
+    assert one == other
+    assert repr(one) != repr(other)
+    asked = [[replace(claim, evidence=(each,)) for claim in CLAIMS] for each in (one, other)]
+    made = evaluate(model, TASKS["fever3"], asked[0], tmp_path / "run", k=2, progress=False)
+    again = evaluate(model, TASKS["fever3"], asked[1], tmp_path / "run", k=2, progress=False)
+    assert [one.output for one in again] == [one.output for one in made]
+    with pytest.raises(MiniragError, match="another run's predictions"):
+        evaluate(model, TASKS["fever3"], CLAIMS, tmp_path / "run", k=2, progress=False)
 
 
 def test_only_short_answers_are_looked_for_in_passages(model: RagModel, tmp_path: Path) -> None:
@@ -349,6 +394,23 @@ def test_a_task_is_called_by_its_name() -> None:
         task_called("squad")
     with pytest.raises(MiniragError, match="3 outputs for 4 examples"):
         score(NQ, ["a"] * 3, ASKED)
+
+
+def test_what_of_a_file_is_no_example_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"id": i, "label": label, "claim": f"{i}"} for i, label in enumerate(["SUPPORTS", *["NOT ENOUGH INFO"] * 3])]
+    (tmp_path / "claims.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    marco = [{"query_id": i, "query": "a", "wellFormedAnswers": own} for i, own in enumerate([["b"], [], "[]"])]
+    (tmp_path / "marco.jsonl").write_text("".join(json.dumps(row) + "\n" for row in marco))
+    (tmp_path / "said.jsonl").write_text('{"id": "0", "output": "SUPPORTS"}\n')
+    for task, name, told in (
+        ("fever2", "claims.jsonl", "passed over, claim that nothing decides: 3"),
+        ("msmarco", "marco.jsonl", "passed over, query without a well-formed answer: 2"),
+    ):
+        command = ["score", task, "--questions", str(tmp_path / name), "--predictions", str(tmp_path / "said.jsonl")]
+        assert main(command) == 0
+        assert told in capsys.readouterr().out.splitlines()
+        assert main([*command, "--json"]) == 0
+        assert sum(json.loads(capsys.readouterr().out)["passed_over"].values()) == int(told[-1])
 
 
 def test_the_command_evaluates_goes_on_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

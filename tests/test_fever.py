@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix
 
 from minirag.corpus.miniwiki import MiniWiki
 from minirag.corpus.miniwiki.publish import files
+from minirag.corpus.rows import BadRows
 from minirag.errors import MiniragError
 from minirag.tasks.fever import (
     LABELS,
@@ -76,6 +77,10 @@ def test_claims_have_their_label_and_the_pages_of_each_set_of_evidence(tmp_path:
     assert second == Question("8", "Ys sank.", ("NOT ENOUGH INFO",))
     assert read_fever(path, ways=2) == [first]
     assert undecided([first, second]) == 1
+    two, three = BadRows(), BadRows()
+    assert read_fever(path, 2, two) == [first]
+    assert len(read_fever(path, 3, three)) == 2
+    assert (two.passed_over, +three.passed_over) == ({"claim that nothing decides": 1}, {})
     with pytest.raises(MiniragError, match="not 4"):
         read_fever(path, ways=4)
 
@@ -189,7 +194,10 @@ def test_what_miniwiki_publishes_is_read(lands: MiniWiki, wiki: MiniWiki, tmp_pa
         assert bool(pages) == (claim.answers[0] != LABELS[2])
     (pages,) = (content for name, content in files(lands) if name == "fever/wiki-pages.jsonl")
     (tmp_path / "pages.jsonl").write_bytes(pages + b'{"id": "Empty", "text": "", "lines": ""}\n')
-    assert [article.title for article in read_wiki_pages(tmp_path / "pages.jsonl")] == [page.title for page in lands.pages]
+    bad = BadRows()
+    read = list(read_wiki_pages(tmp_path / "pages.jsonl", bad))
+    assert [article.title for article in read] == [page.title for page in lands.pages]
+    assert bad.passed_over == {"page without text": 1}
 
 
 @pytest.mark.shared

@@ -15,6 +15,7 @@ from minirag.corpus.store import PassageStore
 from minirag.errors import MiniragError
 from minirag.files import only_process
 from minirag.models.bert import Bert, BertConfig
+from minirag.rag.classify import ClaimHead
 from minirag.rag.collapse import Spread, spread
 from minirag.rag.contexts import Contexts
 from minirag.rag.model import RagModel
@@ -99,6 +100,16 @@ def test_a_query_encoder_held_still_stays_and_searches_once(make: Make, tmp_path
     finetune(model, PAIRS, SHORT, tmp_path / "run", progress=False)
     assert same(before, weights(model.query_encoder))
     assert sorted(asked) == sorted(one.question for one in PAIRS)
+
+
+def test_a_label_that_the_head_has_not_is_refused_before_anything_is_learnt(make: Make, tmp_path: Path) -> None:
+    model = make()
+    claims = [QuestionAnswer("The Nile is blue.", "true"), QuestionAnswer("The Rhine is blue.", "perhaps")]
+    with pytest.raises(
+        MiniragError, match=r"'perhaps', the label of 'The Rhine is blue\.', is none of the head's: true, false"
+    ):
+        finetune(model, claims, SHORT, tmp_path / "run", progress=False, head=ClaimHead(model, ("true", "false")))
+    assert not (tmp_path / "run").exists()
 
 
 class Reciting(torch.nn.Module):

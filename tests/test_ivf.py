@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from search_cases import KINDS, assert_equal, awkward_vectors, brute_force
 
 from minirag.errors import MiniragError
-from minirag.retrieval import finalists, ivf
+from minirag.retrieval import finalists, ivf, visits
 from minirag.retrieval.exact import ExactIndex
 from minirag.retrieval.ivf import IVFIndex
 from minirag.retrieval.kmeans import assign, kmeans
@@ -82,7 +82,7 @@ def test_small_tiles_and_thinned_candidates_change_nothing(monkeypatch: pytest.M
         index = index_of(vectors)
         whole = index.search(queries, K)
         with monkeypatch.context() as patch:
-            patch.setattr(ivf, "CELLS", 700)
+            patch.setattr(visits, "CELLS", 700)
             patch.setattr(finalists, "TABLE", 20)
             parts = index.search(queries, K)
         assert torch.equal(whole[0], parts[0])

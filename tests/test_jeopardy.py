@@ -5,6 +5,7 @@ import gzip
 import html
 import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from minirag.corpus.miniwiki import MiniWiki
 from minirag.corpus.miniwiki.publish import files
 from minirag.corpus.rows import BadRows
 from minirag.errors import MiniragError
+from minirag.tasks import jeopardy as module
 from minirag.tasks.jeopardy import clean, read_jeopardy
 from minirag.tasks.openqa import Question
 
@@ -60,6 +62,78 @@ def test_each_layout_by_hand(tmp_path: Path, ending: str) -> None:
         ("3", "none", ("no snippet",)),
     ]
     assert read("bom.json", "\ufeff" + j_archive(aare)) == read("x.json", j_archive(aare))
+
+
+RAW: dict[str, Any] = {
+    "id": 7,
+    "category": "RIVERS",
+    "air_date": "2004-12-31",
+    "question": "It flows round <i>Bern</i>",
+    "value": "$200",
+    "answer": "the Aare",
+    "round": "Jeopardy!",
+    "show_number": "4680",
+    "search_results": [{"url": "http://x", "title": "Aare", "snippet": "Bern ...", "related_links": None}],
+}
+
+
+def zipped(path: Path, **members: object) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content if isinstance(content, bytes) else json.dumps(content))
+    return path
+
+
+def test_searchqas_raw_files_are_a_clue_each(tmp_path: Path) -> None:
+    without = {name: value for name, value in RAW.items() if name != "id"} | {
+        "question": "'It flows round Ulm'",
+        "answer": "Danube",
+    }
+    others = {"val/": b"", "__MACOSX/000003.json": b"\0", "val/.hidden.json": b"\0", "val/stats.txt": b"x"}
+    path = zipped(tmp_path / "val.zip", **{"val/000002.json": without, "val/000001.json": RAW}, **others)
+    assert read_jeopardy(path) == [
+        Question("7", "the Aare", ("It flows round Bern",)),
+        Question("000002", "Danube", ("It flows round Ulm",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("member", "complaint"),
+    [
+        (b"{", "row 2: b.json is not JSON"),
+        (b"[" * 100_000, "row 2: b.json is not JSON"),
+        ([RAW], "row 2: b.json should hold a JSON object but holds list"),
+        (RAW | {"answer": ""}, "row 2: 'answer' is empty"),
+        (RAW | {"question": None}, "row 2: 'question' should be text"),
+        (RAW | {"id": [7]}, "row 2: 'id' should be"),
+    ],
+)
+def test_a_bad_raw_file_is_named_and_can_be_skipped(tmp_path: Path, member: object, complaint: str) -> None:
+    path = zipped(tmp_path / "x.zip", **{"a.json": RAW, "b.json": member})
+    with pytest.raises(MiniragError) as caught:
+        read_jeopardy(path)
+    assert f"{path}, {complaint}" in str(caught.value)
+    bad = BadRows(skip=True)
+    assert len(read_jeopardy(path, bad)) == bad.total == 1
+
+
+def test_archives_that_are_none_or_damaged_or_far_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MiniragError, match="does not exist"):
+        read_jeopardy(tmp_path / "none.zip")
+    with pytest.raises(MiniragError, match="holds no clue"):
+        read_jeopardy(zipped(tmp_path / "empty.zip", **{"stats.txt": b"x"}))
+    (tmp_path / "text.zip").write_text("no archive")
+    with pytest.raises(MiniragError, match="cannot be unpacked at its table of contents"):
+        read_jeopardy(tmp_path / "text.zip")
+    path = zipped(tmp_path / "x.zip", **{"a.json": RAW})
+    raw = bytearray(path.read_bytes())
+    raw[60] ^= 255  # in the compressed clue
+    (tmp_path / "bent.zip").write_bytes(raw)
+    with pytest.raises(MiniragError, match=r"cannot be unpacked at a\.json"):
+        read_jeopardy(tmp_path / "bent.zip")
+    monkeypatch.setattr(module, "LARGEST_CLUE", 100)
+    with pytest.raises(MiniragError, match=r"a\.json: has .* bytes, too many for one clue"):
+        read_jeopardy(path)
 
 
 def test_ids_are_of_one_clue_each(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from minirag.corpus.wikipedia import read_kilt as read_pages
 from minirag.errors import MiniragError
 from minirag.tasks.kilt import (
     answer_scores,
+    page_ids,
     precision_at,
     r_precision,
     ranking,
@@ -248,6 +249,39 @@ def test_the_ranking_against_the_definition_told_another_way(found: list[str], s
     assert recall_at(99, [*found, *"abcdef"], sets) == (1 if sets else 0)
 
 
+def kilts_recall(found: list[str], outputs: list[dict[str, Any]], k: int) -> float:
+    """Recall@k as KILT's script has it for evidence of one page each: an empty list is a set, too; an absent one is none."""
+    sets = {frozenset(place["wikipedia_id"] for place in one["provenance"]) for one in outputs if "provenance" in one}
+    return sum(frozenset({page}) in sets for page in found[:k]) / len(sets)
+
+
+def test_an_empty_list_of_provenance_lowers_kilts_recall_and_not_ours(tmp_path: Path) -> None:
+    told = {"answer": "Aare", "provenance": [{"wikipedia_id": "7"}]}
+    for alias, theirs in (({"answer": "the Aare"}, 1.0), ({"answer": "the Aare", "provenance": []}, 0.5)):
+        outputs = [told, alias]
+        (one,) = read_kilt(written(tmp_path / "x.jsonl", {"id": "1", "input": "?", "output": outputs}))
+        assert kilts_recall(["7", "8"], outputs, 5) == theirs
+        assert recall_at(5, ["7", "8"], one.evidence) == 1.0
+
+
+def test_titles_tell_pages_where_they_tell_one(tmp_path: Path) -> None:
+    places = [
+        {"wikipedia_id": "7", "title": "Bern"},
+        {"wikipedia_id": 7, "title": " Bern "},
+        {"wikipedia_id": "7", "title": "Berne"},  # a page may have two titles
+        {"wikipedia_id": "8", "title": "Z\u00fcrich"},
+        {"wikipedia_id": "9", "title": "Aare"},
+        {"wikipedia_id": "10", "title": "Aare"},  # but which of two pages is it that a passage called so is of?
+        {"wikipedia_id": "11"},
+    ]
+    bad = BadRows()
+    path = written(tmp_path / "x.jsonl", ROW | {"output": [{"answer": "x", "provenance": places}, {"answer": "y"}]})
+    assert page_ids(path, bad) == {"Bern": "7", "Berne": "7", "Zu\u0308rich": "8"}
+    assert bad.passed_over == {"title that stands for several pages": 1}
+    with pytest.raises(MiniragError, match="row 1: 'provenance' should be a list"):
+        page_ids(written(tmp_path / "y.jsonl", ROW | {"output": [{"answer": "x", "provenance": "Bern"}]}))
+
+
 def test_what_no_page_tells_counts_nothing() -> None:
     asked_so = [asked("b"), asked()]
     assert retrieval_scores([["b"], ["b"]], asked_so, k=1) == {
@@ -311,10 +345,10 @@ def test_what_miniwiki_publishes_is_read(lands: MiniWiki, tmp_path: Path) -> Non
         assert [(one.id, one.question, one.answers) for one in questions] == [
             (e.id, e.text, tuple(e.answers)) for e in examples
         ]
-        told = [frozenset(place.page.id for place in lands.evidence_of(e)) for e in examples]
-        assert [one.evidence for one in questions] == [(one,) if one else () for one in told]
+        told = [list(dict.fromkeys(place.page.id for place in lands.evidence_of(e))) for e in examples]
+        assert [list(dict.fromkeys(one.evidence)) for one in questions] == [[frozenset({page}) for page in one] for one in told]
         assert any(told)
         assert all(page in pages for one in told for page in one)
-        scores = answer_scores([one.answers[0] for one in questions], [sorted(one) for one in told], questions)
+        scores = answer_scores([one.answers[0] for one in questions], told, questions)
         assert scores["exact match"] == 1
         assert scores["KILT-exact match"] == pytest.approx(sum(map(bool, told)) / len(told))

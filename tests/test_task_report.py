@@ -9,7 +9,8 @@ from minirag.cli import main
 from minirag.errors import MiniragError
 from minirag.evaluation.analysis import Share, differing, overlap, right, unsupported
 from minirag.evaluation.predictions import Prediction, Read, Run
-from minirag.evaluation.task_report import Measured, html, markdown, tables_of, write_task_report
+from minirag.evaluation.task_page import html, markdown
+from minirag.evaluation.task_report import Measured, tables_of, write_task_report
 from minirag.tasks.openqa import Question
 from minirag.tasks.task import NQ, TASKS
 

@@ -42,6 +42,20 @@ def unsupported(task: Task, run: Sequence[Prediction]) -> Share:
     return Share(sum(right(task, one) for one in without), len(without))
 
 
+def recall_at_each(run: Sequence[Prediction]) -> list[Share]:
+    """For K = 1 … all, of how many examples one of the first K passages holds an answer. "All" is the most that any has.
+
+    >>> from minirag.evaluation.predictions import Read
+    >>> rome, athens = (Read("1", "Rome", 0.6, True), Read("2", "Athens", 0.4, False))
+    >>> run = [Prediction("1", "?", "x", passages=(rome, athens)), Prediction("2", "?", "x", passages=(athens, rome))]
+    >>> [(share.hits, share.n) for share in recall_at_each(run)]
+    [(1, 2), (2, 2)]
+    """
+    most = max((len(one.passages) for one in run), default=0)
+    ranks = [next((rank for rank, z in enumerate(one.passages, 1) if z.holds_answer), most + 1) for one in run]
+    return [Share(sum(rank <= k for rank in ranks), len(run)) for k in range(1, most + 1)]
+
+
 @dataclass(frozen=True)
 class Overlap:
     """Examples whose answer some training example has, too, and the others; how many of each are right."""

@@ -3,7 +3,8 @@
     FOLDER/run.json             what answers what, and how: the task, the model's and the questions' fingerprints, the decoding
     FOLDER/predictions.jsonl    {"id", "question", "output", "answers", "log_probability", "passages": [{"id", …}]}
 
-A file made elsewhere may be scored as well: of a line only the id and the output are needed, KILT's layout is read, too.
+A file made elsewhere may be scored as well: of a line only the id and the output are needed. KILT's layout is read, too, and
+there the pages of the provenance are the passages.
 """
 
 from __future__ import annotations
@@ -29,12 +30,16 @@ FACTS = {"task", "system", "data", "examples", "decoding", "made_from"}  # that 
 
 @dataclass(frozen=True)
 class Read:
-    """A passage that a prediction rests on: p(z|x), and whether it holds an answer (None where that says nothing)."""
+    """A passage that a prediction rests on: p(z|x), and whether it holds an answer (None where that says nothing).
+
+    `page`: where the task's evidence is pages, the id of this passage's, empty if it is evidence of no example at all.
+    """
 
     id: str
     title: str
     probability: float
     holds_answer: bool | None = None
+    page: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,12 @@ class Prediction:
     log_probability: float | None = None
     passages: tuple[Read, ...] = ()
     probabilities: Mapping[str, float] | None = None
+    evidence: tuple[frozenset[str], ...] = ()
+
+    @property
+    def pages(self) -> list[str]:
+        """The pages of the passages, best first; one that is no evidence goes by its title, and is like no id."""
+        return [passage.page or f"without id: {passage.title}" for passage in self.passages]
 
     @property
     def found(self) -> bool:
@@ -58,7 +69,7 @@ class Prediction:
 
     @property
     def example(self) -> Question:
-        return Question(self.id, self.question, self.answers, self.match)
+        return Question(self.id, self.question, self.answers, self.match, self.evidence)
 
 
 def read_predictions(path: str | Path) -> list[Prediction]:
@@ -159,7 +170,11 @@ def _check_same(folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def _row(one: Prediction) -> dict[str, Any]:
-    return {name: value for name, value in asdict(one).items() if value is not None}
+    row = asdict(one) | {"evidence": [sorted(pages) for pages in one.evidence] or None}
+    for passage in row["passages"]:
+        if passage["page"] is None:
+            del passage["page"]
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def _prediction(row: dict[str, object], number: int) -> Prediction:
@@ -170,8 +185,9 @@ def _prediction(row: dict[str, object], number: int) -> Prediction:
         tuple(_answers(row)),
         "regex" if row.get("match") == "regex" else "string",
         _number(row, "log_probability"),
-        tuple(_passages(row)),
+        tuple(_passages(row) if "passages" in row else _provenance(row)),
         _probabilities(row),
+        tuple(_evidence(row)),
     )
 
 
@@ -200,13 +216,33 @@ def _passages(row: Mapping[str, object]) -> Iterator[Read]:
     for one in given:
         if not isinstance(one, dict) or "id" not in one:
             raise RowError("has a passage without an 'id'")
-        holds = one.get("holds_answer")
+        holds, page = one.get("holds_answer"), one.get("page")
         yield Read(
             str(one["id"]),
             str(one.get("title", "")),
             _number(one, "probability") or 0.0,
             None if holds is None else bool(holds),
+            None if page is None else str(page),
         )
+
+
+def _provenance(row: Mapping[str, object]) -> Iterator[Read]:
+    """The pages of KILT's layout, those of its first output that has any."""
+    said = row.get("output")
+    outputs = [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
+    for place in next((given for one in outputs if (given := one.get("provenance"))), ()):
+        if not isinstance(place, dict) or place.get("wikipedia_id") is None:
+            raise RowError("has a place in 'provenance' without a 'wikipedia_id'")
+        page = str(place["wikipedia_id"]).strip()
+        yield Read(page, str(place.get("title", "")), 0.0, page=page)
+
+
+def _evidence(row: Mapping[str, object]) -> Iterator[frozenset[str]]:
+    given = row.get("evidence", [])
+    if not (isinstance(given, list) and all(isinstance(one, list) for one in given)):
+        raise RowError("has 'evidence' that is no list of lists of pages")
+    for one in given:
+        yield frozenset(map(str, one))
 
 
 def _probabilities(row: Mapping[str, object]) -> dict[str, float] | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from minirag.corpus.words import escape, marked
-from minirag.evaluation import endtoend_page, task_report
+from minirag.evaluation import endtoend_page, task_page
 from minirag.evaluation.answering import Answered
 from minirag.evaluation.figures import bars, latency, lists, posterior
 from minirag.evaluation.findings import ANSWERING, BM25, ENCODING, EXACT, RANDOM, Example, Findings, System
@@ -195,7 +195,7 @@ def _tasks(findings: Findings) -> str:
     return f"""<h2>The paper's tasks</h2>
 <p class="note">Three generators that ship, each trained on all tasks at once, on test examples of MiniWiki in the layouts of
 the paper's data. These are no numbers of the paper's data sets.</p>
-{task_report.sections(findings.tasks, level=3)}"""
+{task_page.sections(findings.tasks, level=3)}"""
 
 
 def _change(posterior: Tensor) -> float:

@@ -7,16 +7,17 @@ Measured and published never share a column. Published numbers are shown for a r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from minirag.corpus.words import escape
 from minirag.errors import MiniragError
 from minirag.evaluation.analysis import differing, overlap, unsupported
 from minirag.evaluation.evaluate import difference, scored, significance
+from minirag.evaluation.passages_read import heat_table, recall_table, score_table
 from minirag.evaluation.predictions import Prediction, read_run
 from minirag.evaluation.run import Result
+from minirag.evaluation.tables import Table, percent
 from minirag.files import atomic_path
 from minirag.tasks.generation import distinct_ngrams
 from minirag.tasks.openqa import Question
@@ -26,7 +27,6 @@ from minirag.tasks.task import Task, task_called
 PUBLISHED = "published"  # what `data` is called where it is the published test set, whole
 SHOWN = 5  # examples of a kind
 CLOSED_BOOK = "closed book"
-CSS = Path(__file__).with_name("report.css")
 LONG = ("msmarco", "jeopardy")  # whose outputs are long enough to repeat themselves: table 5
 
 
@@ -50,21 +50,19 @@ class Measured:
         return [one.example for one in self.predictions]
 
 
-@dataclass(frozen=True)
-class Table:
-    """Cells of text under heads; a title, and a note above."""
-
-    title: str
-    note: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
 def write_task_report(
-    folder: str | Path, runs: Sequence[Measured], trained: Mapping[str, Sequence[Question]] | None = None, command: str = ""
+    folder: str | Path,
+    runs: Sequence[Measured],
+    trained: Mapping[str, Sequence[Question]] | None = None,
+    command: str = "",
+    more: Sequence[Table] = (),
 ) -> Path:
-    """Write `report.html` and `report.md` into a folder; `trained`: the training examples of tasks, to tell overlap by."""
-    tables, folder = tables_of(runs, trained or {}), Path(folder)
+    """Write `report.html` and `report.md` into a folder; `trained`: the training examples of tasks, to tell overlap by; `more`:
+    tables of other results, behind those of the runs, which may then be none."""
+    from minirag.evaluation.task_page import html, markdown  # pictures need `findings`, which needs this module
+
+    folder = Path(folder)
+    tables = [*(tables_of(runs, trained or {}) if runs or not more else ()), *more]
     for name, text in (("report.html", html(tables, command)), ("report.md", markdown(tables, command))):
         with atomic_path(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -75,17 +73,53 @@ def tables_of(runs: Sequence[Measured], trained: Mapping[str, Sequence[Question]
     """Everything that is told: for each task and data its scores, published ones, differences, and what lies behind."""
     if not runs:
         raise MiniragError("there is no run to report on; name folders that `minirag evaluate` has written")
+    groups = _groups(runs)
+    named, tables = {key: _apart(group) for key, group in groups.items()}, []
+    for key, group in named.items():
+        results = [scored(run.task, run.questions, run.predictions, run.system) for run in group]
+        known = trained.get(group[0].task.name, ())
+        tables += [_scores(group, results), *_published(group), *_differences(group), *_behind(group, known)]
+        tables += [*_passages(groups[key], results), *_examples(group), *_generations(group)]
+    return [*tables, *_diversity(named), _settings(runs)]
+
+
+def _groups(runs: Sequence[Measured]) -> dict[tuple[str, str], list[Measured]]:
+    """The runs of each task and data, systems in the order in which they come, each by its number of passages."""
+    order = list(dict.fromkeys(run.system for run in runs))
     groups: dict[tuple[str, str], list[Measured]] = {}
-    for run in runs:
-        group = groups.setdefault((run.task.name, run.data), [])
-        if any(run.system == other.system for other in group):
-            raise MiniragError(f"two runs are called {run.system} on {_name([run])}; give them names of their own by --system")
-        group.append(run)
-    tables = []
-    for (name, _), group in groups.items():
-        tables += [_scores(group), *_published(group), *_differences(group), *_behind(group, trained.get(name, ()))]
-        tables += [*_examples(group), *_generations(group)]
-    return [*tables, *_diversity(groups), _settings(runs)]
+    for run in sorted(runs, key=lambda run: (order.index(run.system), run.decoding["k"])):
+        groups.setdefault((run.task.name, run.data), []).append(run)
+    return {key: groups[key] for key in dict.fromkeys((run.task.name, run.data) for run in runs)}
+
+
+def _apart(group: Sequence[Measured]) -> list[Measured]:
+    """The runs under names of their own: those of one system that differ in K alone bear their K."""
+    named = []
+    for run in group:
+        twins = [other for other in group if other.system == run.system]
+        alike = all(_same_examples(run, other) and _but_k(run) == _but_k(other) for other in twins)
+        if len({other.decoding["k"] for other in twins}) < len(twins) or not alike:
+            raise MiniragError(
+                f"two runs are called {run.system} on {_name([run])}, and differ in nothing or in more than -k; give them "
+                "names of their own by --system"
+            )
+        named.append(replace(run, system=f"{run.system}, K = {run.decoding['k']}") if len(twins) > 1 else run)
+    return named
+
+
+def _but_k(run: Measured) -> dict[str, Any]:
+    return {name: value for name, value in run.decoding.items() if name != "k"}
+
+
+def _passages(group: Sequence[Measured], results: Sequence[Sequence[Result]]) -> list[Table]:
+    """Answer recall and the leading metric against K, and how passages are weighed: of each system the run with the most."""
+    name = _name(group)
+    scores: dict[str, dict[int, Result]] = {}
+    for run, own in zip(group, results, strict=True):
+        scores.setdefault(run.system, {})[int(run.decoding["k"])] = own[0]
+    runs = {run.system: run.predictions for run in group}  # the last of a system has the most passages
+    heats = [table for system, run in runs.items() for table in heat_table(name, system, run)]
+    return [*recall_table(name, runs), *score_table(name, scores), *heats[:1]]
 
 
 def _name(group: Sequence[Measured]) -> str:
@@ -93,12 +127,11 @@ def _name(group: Sequence[Measured]) -> str:
     return first.task.title if first.data == PUBLISHED else f"{first.data}, in the format of {first.task.title}"
 
 
-def _scores(group: Sequence[Measured]) -> Table:
-    results = {run.system: scored(run.task, run.questions, run.predictions, run.system) for run in group}
-    metrics = list(dict.fromkeys(one.metric for own in results.values() for one in own))
+def _scores(group: Sequence[Measured], results: Sequence[Sequence[Result]]) -> Table:
+    metrics = list(dict.fromkeys(one.metric for own in results for one in own))
     rows = tuple(
-        (system, f"{own[0].n:,}", *(_cell(next((one for one in own if one.metric == metric), None)) for metric in metrics))
-        for system, own in results.items()
+        (run.system, f"{own[0].n:,}", *(_cell(next((one for one in own if one.metric == metric), None)) for metric in metrics))
+        for run, own in zip(group, results, strict=True)
     )
     note = "Measured by minirag: percent, with 95 % intervals (bootstrap)."
     return Table(_name(group), note, ("measured", "examples", *metrics), rows)
@@ -175,7 +208,7 @@ def _examples(group: Sequence[Measured]) -> list[Table]:
     )
     note = f"{other.system} alone is right on {len(better)}, {base.system} alone on {len(worse)}; the first {SHOWN} of each."
     heads = ("input", other.system, base.system, "right", "first passage")
-    return [Table(f"{_name(group)}: where they differ", note, heads, rows)] if rows else []
+    return [Table(f"{_name(group)}: where they differ", note, heads, rows, prose=True)] if rows else []
 
 
 def _generations(group: Sequence[Measured]) -> list[Table]:
@@ -187,7 +220,7 @@ def _generations(group: Sequence[Measured]) -> list[Table]:
         for row, one in enumerate(group[0].predictions[:SHOWN])
     )
     heads = ("input", "people", *(run.system for run in group))
-    return [Table(f"{_name(group)}: what is written", f"The first {len(rows)} examples.", heads, rows)]
+    return [Table(f"{_name(group)}: what is written", f"The first {len(rows)} examples.", heads, rows, prose=True)]
 
 
 def _diversity(groups: Mapping[tuple[str, str], Sequence[Measured]]) -> list[Table]:
@@ -229,60 +262,4 @@ def _same_examples(one: Measured, other: Measured) -> bool:
 
 
 def _cell(result: Result | None, sign: bool = False) -> str:
-    if result is None:
-        return "–"
-    shown = "{:+.1f}" if sign else "{:.1f}"
-    return f"{shown} ({shown} to {shown})".format(*(100 * value for value in (result.value, result.low, result.high)))
-
-
-def markdown(tables: Sequence[Table], command: str = "") -> str:
-    """The tables as Markdown. Bars in cells are escaped, and so is what HTML would read as a tag."""
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(escape(" ".join(cell.split())).replace("|", "\\|") for cell in cells) + " |"
-
-    parts = [
-        f"## {table.title}\n\n{table.note}\n\n"
-        + "\n".join(line(cells) for cells in (table.heads, ["---"] * len(table.heads), *table.rows))
-        for table in tables
-    ]
-    made = f"\n\nMade by `{command}`." if command else ""
-    return "# The paper's tasks\n\n" + "\n\n".join(parts) + made + "\n"
-
-
-def html(tables: Sequence[Table], command: str = "") -> str:
-    """The tables as one page that needs nothing else; every text is escaped."""
-    made = f"<p>Made by <code>{escape(command)}</code>.</p>" if command else ""
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>minirag: the paper's tasks</title>
-<style>
-{CSS.read_text(encoding="utf-8")}</style>
-</head>
-<body>
-<main>
-<h1>The paper's tasks</h1>
-{sections(tables)}{made}
-</main>
-</body>
-</html>
-"""
-
-
-def sections(tables: Sequence[Table], level: int = 2) -> str:
-    """The tables as a part of a page, their titles as headings of a level."""
-    return "".join(
-        f"<h{level}>{escape(table.title)}</h{level}>\n<p class='note'>{escape(table.note)}</p>\n"
-        f"<div class='scroll' tabindex='0' role='region' aria-label='{escape(table.title)}'><table><thead><tr>"
-        + "".join(f"<th scope='col'>{escape(head)}</th>" for head in table.heads)
-        + "</tr></thead><tbody>"
-        + "".join(
-            f"<tr><th scope='row'>{escape(row[0])}</th>" + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) + "</tr>"
-            for row in table.rows
-        )
-        + "</tbody></table></div>\n"
-        for table in tables
-    )
+    return percent(result.value, result.low, result.high, sign) if result else "–"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from minirag.errors import MiniragError
@@ -19,6 +19,8 @@ from minirag.models.bart import Bart
 from minirag.rag.marginalize import log_prior, sequence_log_likelihood, token_log_likelihood
 from minirag.rag.model import RagModel
 from minirag.retrieval.retriever import Retrieved
+
+CONTEXTS = 64  # read together
 
 
 @dataclass(frozen=True)
@@ -42,21 +44,33 @@ def choose(model: RagModel, questions: Sequence[str], labels: Sequence[str], k: 
 
     A label may have several tokens: log p(label|x) is the marginal one of the model's scheme, and the labels' are brought to
     add up to 1. For labels of one token RAG-Sequence and RAG-Token say the same.
+
+    However many the questions, 64 contexts are in memory at a time; each is encoded once for all labels.
     """
     if len(set(labels)) < 2:
         raise MiniragError(f"there is nothing to choose from in {list(labels)}; give two labels or more")
-    if not questions:
-        return []
-    found = model.retrieve(questions, k)
-    scores = model.doc_scores(found)  # [B, K]
-    ids, mask = model.read(found)
     targets = model.contexts.targets(list(labels)).to(model.device)  # [C, T]
-    pad_id, sums = model.generator.config.pad_id, {"sequence": sequence_log_likelihood, "token": token_log_likelihood}
-    by_label = [
-        sums[model.scheme](model.logits(ids, mask, own), own, scores, pad_id)
-        for own in (target.expand(len(questions), -1) for target in targets)
-    ]
-    return _choices(found, labels, torch.stack(by_label, 1).softmax(1), scores)
+    chosen = list[Choice]()
+    for some in _batches(questions, k):
+        found = model.retrieve(some, k)
+        scores = model.doc_scores(found)  # [B, K]
+        chosen += _choices(found, labels, _by_label(model, found, scores, targets).softmax(1), scores)
+    return chosen
+
+
+def _by_label(
+    model: RagModel, found: Sequence[Retrieved], scores: Float[Tensor, "B K"], targets: Int64[Tensor, "C T"]
+) -> Float[Tensor, "B C"]:
+    """log p(label|x) of every label: documents are encoded once, and decoded label by label."""
+    generator, scheme = model.generator, sequence_log_likelihood if model.scheme == "sequence" else token_log_likelihood
+    ids, mask = model.read(found)  # [B, K, S]
+    documents = generator.read(ids.flatten(0, 1), mask.flatten(0, 1))
+    given = torch.cat([torch.full_like(targets[:, :1], generator.config.start_id), targets[:, :-1]], 1)  # [C, T]
+    by_label = []
+    for target, before in zip(targets, given, strict=True):
+        logits = generator.logits(documents, before.expand(scores.numel(), -1)).unflatten(0, scores.shape)  # [B, K, T, V]
+        by_label.append(scheme(logits, target.expand(len(scores), -1), scores, generator.config.pad_id))
+    return torch.stack(by_label, 1)
 
 
 class ClaimHead(nn.Module):
@@ -70,7 +84,7 @@ class ClaimHead(nn.Module):
         super().__init__()
         if not isinstance(model.generator, Bart):
             raise MiniragError("the class is read from the decoder's states, which only a BART shows; give a BART generator")
-        self.model, self.labels = model, tuple(labels)
+        self.model, self.labels, self.dropout = model, tuple(labels), dropout
         dim = model.generator.config.dim
         self.head = nn.Sequential(
             nn.Dropout(dropout), nn.Linear(dim, dim), nn.Tanh(), nn.Dropout(dropout), nn.Linear(dim, len(labels))
@@ -97,10 +111,17 @@ class ClaimHead(nn.Module):
     @torch.inference_mode()
     def choose(self, questions: Sequence[str], k: int) -> list[Choice]:
         """The class of each claim, as `choose` gives it."""
-        if not questions:
-            return []
-        found = self.model.retrieve(questions, k)
-        return _choices(found, self.labels, self(found).exp(), self.model.doc_scores(found))
+        chosen = list[Choice]()
+        for some in _batches(questions, k):
+            found = self.model.retrieve(some, k)
+            chosen += _choices(found, self.labels, self(found).exp(), self.model.doc_scores(found))
+        return chosen
+
+
+def _batches(questions: Sequence[str], k: int) -> list[Sequence[str]]:
+    """As many questions at a time as have 64 contexts."""
+    batch = max(CONTEXTS // k, 1)
+    return [questions[start : start + batch] for start in range(0, len(questions), batch)]
 
 
 def _choices(found: Sequence[Retrieved], labels: Sequence[str], probabilities: Tensor, scores: Tensor) -> list[Choice]:

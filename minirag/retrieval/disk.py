@@ -5,7 +5,7 @@ folder/NAME.npy         the index's own arrays
 folder/memory.json      where the float32 vectors are: in folder/vectors, or in the store they came from
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,27 @@ from minirag.retrieval.memory import Memory
 
 
 def write_index(
-    folder: str | Path, kind: str, settings: Mapping[str, Any], arrays: Mapping[str, Tensor], memory: Memory
+    folder: str | Path,
+    kind: str,
+    settings: Mapping[str, Any],
+    arrays_for: Callable[[Path], Mapping[str, Tensor]],
+    memory: Memory,
 ) -> None:
-    """Write an index whole or not at all; an older one under the same name is replaced."""
+    """Write an index whole or not at all; an older one under the same name is replaced.
+
+    `arrays_for` is given the folder that is being written: what is too large to be held it writes there, the rest it returns.
+    """
     final = Path(folder)
     with atomic_folder(final, is_index) as temporary:
         memory.save(temporary, final)
-        for name, array in arrays.items():
+        for name, array in arrays_for(temporary).items():
             np.save(temporary / f"{name}.npy", array.numpy())
         seal(temporary, kind, {"rows": len(memory), "dim": memory.dim, **settings})
+
+
+def mapped(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+    """A new array in a file, to be filled in."""
+    return np.lib.format.open_memmap(path, "w+", dtype, shape)
 
 
 def read_index(

@@ -7,13 +7,14 @@ scored exactly (`finalists.py`). Beside the float32 vectors, which stay on disk,
 
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float32, Float64, Int64
 from torch import Tensor
 
 from minirag.retrieval import scan
-from minirag.retrieval.disk import read_index, write_index
+from minirag.retrieval.disk import mapped, read_index, write_index
 from minirag.retrieval.finalists import Candidates, Ids, Scores, check_k, no_hits
 from minirag.retrieval.memory import Memory, Rows, as_rows
 from minirag.retrieval.vectors import VectorStore
@@ -23,6 +24,7 @@ QUERIES = 1_024  # questions scanned together
 ROWS = 2_048  # rows scanned together, at least
 ENCODE = 16_384  # rows coded at once
 SAMPLE = 16_384  # rows whose mean is the centre
+BYTES = "bytes.npy"  # as `write_index` names the array
 
 
 class ExactIndex:
@@ -81,30 +83,51 @@ class ExactIndex:
     @torch.inference_mode(False)  # what the first search keeps, `replace` changes, in whatever mode either is called
     def prepare(self) -> None:
         """Code what was added since the last search; a search does this by itself."""
+        self._fit()
+        n = len(self.memory)
+        if self._coded == n:
+            return
+        start = self._coded // BLOCK * BLOCK  # a block that was short is coded again
+        grow = -(-n // BLOCK) - len(self._step)
+        self._step, self._error, self._reach = (F.pad(array, (0, grow)) for array in (self._step, self._error, self._reach))
+        if self.in_bytes and len(self._bytes) < n:
+            self._bytes = torch.cat([self._bytes, torch.empty(n - self._coded, self.memory.dim, dtype=torch.int8)])
+        self._coded = n
+        for low in range(start, n, ENCODE):
+            self._encode(low, min(low + ENCODE, n))
+            self.memory.release()
+
+    def _fit(self) -> None:
+        """Take the centre from what there is, anew whenever the rows have doubled until there are enough."""
         n = len(self.memory)
         if self.in_bytes and self._fitted < min(n, SAMPLE) and n >= 2 * self._fitted:
             sample = torch.linspace(0, n - 1, min(n, SAMPLE), dtype=torch.float64).long()  # float32 cannot count 21 M rows
             self._coder, self._fitted = scan.Bytes(self.memory.take(sample).mean(dim=0)), n
             self._coded, self._bytes = 0, self._bytes[:0]
             self._step = self._error = self._reach = torch.empty(0)
-        if self._coded == n:
-            return
-        start = self._coded // BLOCK * BLOCK  # a block that was short is coded again
-        grow = -(-n // BLOCK) - len(self._step)
-        self._step, self._error, self._reach = (F.pad(array, (0, grow)) for array in (self._step, self._error, self._reach))
-        if self.in_bytes:
-            self._bytes = torch.cat([self._bytes, torch.empty(n - self._coded, self.memory.dim, dtype=torch.int8)])
-        self._coded = n
-        for low in range(start, n, ENCODE):
-            self._encode(low, min(low + ENCODE, n))
 
+    @torch.inference_mode(False)
     def save(self, folder: str | Path) -> None:
-        """Write the index, whole or not at all. Vectors of an untouched `VectorStore` are referred to, not copied."""
+        """Write the index, whole or not at all. Vectors of an untouched `VectorStore` are referred to, not copied.
+
+        What was never searched is coded straight into the file: so an index larger than memory is built.
+        """
+        self._fit()
+        settings = {"in_bytes": self.in_bytes, "fitted": self._fitted}
+        fresh = self.in_bytes and self._coded == 0 and len(self) > 0
+        write_index(folder, "exact", settings, self._into_file if fresh else self._arrays, self.memory)
+        if fresh:  # from here on changes are this process's own
+            self._bytes = torch.from_numpy(np.load(Path(folder) / BYTES, mmap_mode="c"))
+
+    def _into_file(self, folder: Path) -> dict[str, Tensor]:
+        self._bytes = torch.from_numpy(mapped(folder / BYTES, np.int8, (len(self), self.memory.dim)))
+        arrays = self._arrays(folder)
+        return {name: array for name, array in arrays.items() if name != "bytes"}
+
+    def _arrays(self, _: Path) -> dict[str, Tensor]:
         self.prepare()
         arrays = {"step": self._step, "error": self._error, "reach": self._reach}
-        if isinstance(self._coder, scan.Bytes):
-            arrays |= {"bytes": self._bytes, "center": self._coder.center}
-        write_index(folder, "exact", {"in_bytes": self.in_bytes, "fitted": self._fitted}, arrays, self.memory)
+        return arrays | ({"bytes": self._bytes, "center": self._coder.center} if isinstance(self._coder, scan.Bytes) else {})
 
     @classmethod
     @torch.inference_mode(False)

@@ -7,7 +7,6 @@ n_probe = C is exact search. Within the lists the search is exact, by the same s
 A batch is searched list by list, not question by question: one product serves all questions that probe a list.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -20,11 +19,12 @@ from minirag.retrieval import scan
 from minirag.retrieval.disk import read_index, write_index
 from minirag.retrieval.finalists import Candidates, Ids, Scores, check_k, inner_products, no_hits
 from minirag.retrieval.kmeans import PER_CELL, assign, kmeans
-from minirag.retrieval.lists import BLOCK, Cell, Lists
+from minirag.retrieval.lists import Cell, Lists
 from minirag.retrieval.memory import Memory, Rows, as_rows
 from minirag.retrieval.vectors import VectorStore
+from minirag.retrieval.visits import BLOCK, Visits, tiles
 
-CELLS = 16_000_000  # scores held at once: 64 MB
+KIND = "ivf"
 ADD = 65_536  # rows assigned to lists at once
 
 
@@ -46,22 +46,27 @@ class IVFIndex:
         self.in_bytes = scan.use_bytes(dim, in_bytes)
         self.centroids = torch.empty(0, dim)  # [C, D]
         self.list_of = torch.empty(0, dtype=torch.int64)  # [N] the list of each row
-        self._coder: scan.Bytes | scan.Floats = scan.Floats()
+        self.coder: scan.Bytes | scan.Floats = scan.Floats()
         self._lists: Lists | None = None
         self._stale = torch.empty(0, dtype=torch.bool)  # [C] lists that changed since they were coded
 
     def __len__(self) -> int:
         return len(self.memory)
 
-    def train(self, vectors: Rows | VectorStore, iterations: int = 10, seed: int = 0, progress: bool = False) -> None:
-        """Place the centroids by k-means on a sample of `vectors`, at most 256 a list.
+    def train(
+        self,
+        vectors: Rows | VectorStore,
+        iterations: int = 10,
+        seed: int = 0,
+        progress: bool = False,
+        sample: int | None = None,
+    ) -> None:
+        """Place the centroids by k-means on `sample` of the vectors (default and at most: 256 a list).
 
         With fewer vectors than lists there is a warning, and `n_lists` becomes their number.
         """
         if isinstance(vectors, VectorStore):
-            generator = torch.Generator().manual_seed(seed)
-            sample = torch.randperm(len(vectors), generator=generator)[: self.n_lists * PER_CELL]
-            vectors = vectors.take(sample.sort().values)
+            vectors = drawn(vectors, sample or self.n_lists * PER_CELL, seed)
         points = as_rows(vectors, self.memory.dim, "training vectors")
         self.use_centroids(kmeans(points, self.n_lists, iterations, self.spherical, seed, progress), points.mean(dim=0))
 
@@ -73,7 +78,7 @@ class IVFIndex:
         self.centroids = as_rows(centroids, self.memory.dim, "centroids")
         self.n_lists = len(self.centroids)
         if self.in_bytes:
-            self._coder = scan.Bytes(self.centroids.mean(dim=0) if center is None else center)
+            self.coder = scan.Bytes(self.centroids.mean(dim=0) if center is None else center)
         self._stale = torch.ones(self.n_lists, dtype=torch.bool)
 
     @torch.inference_mode(False)  # whoever adds within inference mode may revise outside of it
@@ -116,7 +121,7 @@ class IVFIndex:
             return no_hits(k)
         if len(questions) == 1:
             return self._search_one(lists, questions, probes[0].tolist(), k)
-        parts = [self._search(lists, questions[tile], probes[tile], k) for tile in _tiles(lists, probes)]
+        parts = [self._search(lists, questions[tile], probes[tile], k) for tile in tiles(lists.first, probes)]
         return torch.cat([scores for scores, _ in parts]).float(), torch.cat([ids for _, ids in parts])
 
     def prepare(self) -> Lists:
@@ -128,7 +133,7 @@ class IVFIndex:
         sizes = torch.bincount(self.list_of[rows], minlength=self.n_lists).tolist()
         cells = self._lists.cells if self._lists is not None else []
         cells = [
-            Cell.of(ids, self._coder, self.memory.take) if stale else cells[i]
+            Cell.of(ids, self.coder, self.memory.take) if stale else cells[i]
             for i, (ids, stale) in enumerate(zip(rows.split(sizes), self._stale.tolist(), strict=True))
         ]
         self._stale[:] = False
@@ -138,18 +143,24 @@ class IVFIndex:
     def save(self, folder: str | Path) -> None:
         """Write the index, whole or not at all. Vectors of an untouched `VectorStore` are referred to, not copied."""
         self._check_trained()
-        arrays = {"centroids": self.centroids, "list_of": self.list_of}
-        if isinstance(self._coder, scan.Bytes):
-            arrays |= self.prepare().arrays() | {"center": self._coder.center}
-        settings = {"n_probe": self.n_probe, "spherical": self.spherical, "in_bytes": self.in_bytes}
-        write_index(folder, "ivf", settings, arrays, self.memory)
+        arrays = self.trained() | {"list_of": self.list_of} | (self.prepare().arrays() if self.in_bytes else {})
+        write_index(folder, KIND, self.settings(), lambda _: arrays, self.memory)
+
+    def settings(self) -> dict[str, int | bool]:
+        """What is written beside the arrays."""
+        return {"n_probe": self.n_probe, "spherical": self.spherical, "in_bytes": self.in_bytes}
+
+    def trained(self) -> dict[str, Tensor]:
+        """The arrays that `train` has made."""
+        coder = {"center": self.coder.center} if isinstance(self.coder, scan.Bytes) else {}
+        return {"centroids": self.centroids} | coder
 
     @classmethod
     @torch.inference_mode(False)
     def load(cls, folder: str | Path, verify: bool = True) -> "IVFIndex":
         """Open a saved index, memory-mapped, after checking the SHA-256 of every file (unless `verify` is False)."""
         required = {"n_probe", "spherical", "in_bytes", "centroids", "list_of"}
-        settings, arrays, memory = read_index(folder, "ivf", required, verify)
+        settings, arrays, memory = read_index(folder, KIND, required, verify)
         index = cls(memory.dim, len(arrays["centroids"]), settings["n_probe"], settings["spherical"], settings["in_bytes"])
         index.use_centroids(arrays["centroids"], arrays.get("center"))
         index.memory, index.list_of = memory, arrays["list_of"]
@@ -164,7 +175,7 @@ class IVFIndex:
     def _search_one(self, lists: Lists, question: Float32[Tensor, "1 D"], probes: list[int], k: int) -> tuple[Scores, Ids]:
         """The batched search for one question, where the bookkeeping of a batch would cost more than the search."""
         cells = [lists.cells[cell] for cell in probes]
-        probe = self._coder.probe(question)
+        probe = self.coder.probe(question)
         products = torch.cat([scan.product(probe.values, cell.codes.values)[0] for cell in cells]).view(-1, BLOCK)  # [b, 32]
         unit = probe.unit * torch.cat([cell.codes.step for cell in cells])  # [b]
         margin = probe.norm * torch.cat([cell.codes.error for cell in cells])  # [b]
@@ -184,28 +195,16 @@ class IVFIndex:
     def _search(
         self, lists: Lists, questions: Float32[Tensor, "B D"], probes: Int64[Tensor, "B P"], k: int
     ) -> tuple[Float64[Tensor, "B k"], Ids]:
-        probe = self._coder.probe(questions)
-        sizes = lists.first.diff()[probes]  # [B, P] blocks in each list probed
-        order = probes.flatten().argsort(stable=True)  # [BP] pairs of question and list, list after list
-        query = order // probes.shape[1]  # [BP]
-        counts = torch.bincount(probes.flatten(), minlength=self.n_lists).tolist()
-        products = lists.products(probe.values[query], counts, int(sizes.sum()) * BLOCK)  # [blocks, 32]
-
-        # Which question, which block of the index, and which column of the question's row each of these blocks is.
-        pair_sizes = sizes.flatten()[order]  # [BP]
-        pair = torch.arange(len(order)).repeat_interleave(pair_sizes)  # [blocks]
-        within = torch.arange(len(pair)) - (pair_sizes.cumsum(0) - pair_sizes)[pair]  # [blocks]
-        block = lists.first[probes.flatten()[order]][pair] + within
-        column = (sizes.cumsum(1) - sizes).flatten()[order][pair] + within
-        query = query[pair]
-
+        probe = self.coder.probe(questions)
+        visits = Visits.of(lists.first, probes)
+        query, block = visits.query, visits.block  # [blocks]
+        products = lists.products(probe.values[visits.asking], visits.counts, len(block) * BLOCK)  # [blocks, 32]
         top = products.amax(dim=1)  # [blocks]
         unit = (probe.unit[query] * lists.step[block]).clamp(min=1e-37)
         margin = probe.norm[query] * lists.error[block] + probe.slip[query] * lists.reach[block]
         score = top * unit + probe.offset[query]
-        width = int(sizes.sum(1).max())
-        lower = torch.full((len(questions), width), -torch.inf)  # [B, most blocks of a question]
-        lower[query, column] = score - margin
+        lower = torch.full((len(questions), visits.width), -torch.inf)  # [B, most blocks of a question]
+        lower[query, visits.column] = score - margin
         found = Candidates(questions, self.memory, k)
         found.raise_floor(lower)
 
@@ -218,13 +217,7 @@ class IVFIndex:
         return found.best()
 
 
-def _tiles(lists: Lists, probes: Int64[Tensor, "B P"]) -> Iterator[slice]:
-    """Batches of questions whose scores fit into `CELLS`; at least one question each."""
-    work = (lists.first.diff()[probes].sum(dim=1) * BLOCK).tolist()  # rows that each question scans
-    start, held = 0, 0
-    for i, rows in enumerate(work):
-        if held and held + rows > CELLS:
-            yield slice(start, i)
-            start, held = i, 0
-        held += rows
-    yield slice(start, len(work))
+def drawn(store: VectorStore, most: int, seed: int) -> Float32[Tensor, "n D"]:
+    """At most so many vectors of a store, drawn at random, in its order, as a disk likes it."""
+    chosen = torch.randperm(len(store), generator=torch.Generator().manual_seed(seed))[:most]
+    return store.take(chosen.sort().values)

@@ -13,7 +13,8 @@ from tqdm.auto import tqdm
 
 from minirag.errors import MiniragError
 
-ROWS = 16_384  # points compared with all centroids at once
+ROWS = 16_384  # points compared with all centroids at once, and fewer where there are many centroids:
+SCORES = 64_000_000  # products held at once (256 MB)
 PER_CELL = 256  # training points per cell; more do not move the centroids
 
 
@@ -25,7 +26,8 @@ def assign(points: Float32[Tensor, "n D"], centroids: Float32[Tensor, "C D"], sp
     """
     # argmin ‖x − c‖² = argmax x·c − ‖c‖²/2
     half = torch.zeros(len(centroids)) if spherical else centroids.square().sum(dim=1) / 2  # [C]
-    return torch.cat([torch.addmm(-half, part, centroids.T).argmax(dim=1) for part in points.split(ROWS)] or [_no_cells()])
+    rows = min(ROWS, SCORES // len(centroids) + 1)
+    return torch.cat([torch.addmm(-half, part, centroids.T).argmax(dim=1) for part in points.split(rows)] or [_no_cells()])
 
 
 def kmeans(

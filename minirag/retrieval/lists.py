@@ -14,8 +14,7 @@ from jaxtyping import Float32, Int8, Int32, Int64
 from torch import Tensor
 
 from minirag.retrieval import scan
-
-BLOCK = 32  # rows that share one maximum
+from minirag.retrieval.visits import BLOCK
 
 
 @dataclass(frozen=True)

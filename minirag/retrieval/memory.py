@@ -110,6 +110,16 @@ class Memory:
             return self._base[low:high]
         return self.take(torch.arange(low, high))
 
+    def release(self) -> None:
+        """Give back the memory that reading the store has mapped in (see `VectorStore.release`)."""
+        if self._base is not None:
+            self._base.release()
+
+    def here_and_there(self) -> None:
+        """From now on rows are read one here and one there (see `VectorStore.here_and_there`)."""
+        if self._base is not None:
+            self._base.here_and_there()
+
     def replace(self, ids: Int64[Tensor, " n"], vectors: Rows) -> None:
         """Give the rows `ids` new vectors; a removed row comes back to life."""
         self._check_ids(ids)

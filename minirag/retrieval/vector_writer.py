@@ -18,7 +18,7 @@ from minirag.errors import MiniragError
 from minirag.files import atomic_path, read_json, sha256_of, write_json
 
 FORMAT = "minirag vectors 1"
-DTYPES = ("float32", "float16")
+DTYPES = ("float32", "float16", "uint8")  # bytes are the codes of a product quantizer
 Array = np.ndarray | Tensor
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import mmap
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -39,12 +40,12 @@ class VectorStore:
             [1., 0., 0.]]))
     """
 
-    def __init__(self, folder: Path, settings: VectorSettings, shards: list[Tensor], fingerprint: str) -> None:
+    def __init__(self, folder: Path, settings: VectorSettings, maps: list[np.memmap], fingerprint: str) -> None:
         self.folder, self.settings = folder, settings
         self.shape = (settings.rows, settings.dim)
         self.dtype, self.encoder, self.passages = settings.dtype, settings.encoder, settings.passages
         self.fingerprint = fingerprint
-        self._shards = shards
+        self._maps, self._shards = maps, [torch.from_numpy(array) for array in maps]
 
     @classmethod
     def open(cls, folder: str | Path, verify: bool = True) -> VectorStore:
@@ -62,7 +63,7 @@ class VectorStore:
             raise MiniragError(
                 f"{folder}/manifest.json lists {len(checksums)} of {settings.shards} shards; write the vectors again"
             )
-        shards = [_map_shard(folder, settings, i) for i in range(settings.shards)]
+        maps = [_map_shard(folder, settings, i) for i in range(settings.shards)]
         if verify:
             for i, checksum in enumerate(checksums):
                 if sha256_of(shard_path(folder, i)) != checksum:
@@ -70,7 +71,7 @@ class VectorStore:
                         f"{shard_path(folder, i)} differs from its checksum; write the vectors again to mend this shard"
                     )
         record = json.dumps(dataclasses.asdict(settings), sort_keys=True)
-        return cls(folder, settings, shards, fingerprint_of(FORMAT, record, *checksums))
+        return cls(folder, settings, maps, fingerprint_of(FORMAT, record, *checksums))
 
     @classmethod
     def write(cls, folder: str | Path, blocks: Iterable[Array], settings: VectorSettings) -> VectorStore:
@@ -143,13 +144,31 @@ class VectorStore:
         for start in range(0, len(self), rows):
             yield self[start : start + rows]
 
+    def release(self) -> None:
+        """Give back the memory that reading has mapped in, changes of this process included; what is read again comes from the
+        files. A process that walks through more than its memory holds stays small so."""
+        for array in self._maps:
+            advise(array, "MADV_DONTNEED")
+
+    def here_and_there(self) -> None:
+        """Say that rows will be read one here and one there: the system then reads no pages ahead around each of them."""
+        for array in self._maps:
+            advise(array, "MADV_RANDOM")
+
+
+def advise(array: np.memmap, advice: str) -> None:
+    """Tell the system what a mapped array is wanted for, where it can be told (Linux, macOS)."""
+    mapped = getattr(array, "_mmap", None)  # an empty array is none
+    if mapped is not None and hasattr(mmap, advice):
+        mapped.madvise(getattr(mmap, advice))
+
 
 def _is_store(folder: Path) -> bool:
     own = ("manifest.json", ".lock")
     return all(path.name in own or path.match("vectors-*.npy") for path in folder.iterdir())
 
 
-def _map_shard(folder: Path, settings: VectorSettings, shard: int) -> Tensor:
+def _map_shard(folder: Path, settings: VectorSettings, shard: int) -> np.memmap:
     path, (first, last) = shard_path(folder, shard), settings.bounds(shard)
     try:
         array = np.load(path, mmap_mode="c", allow_pickle=False)  # copy-on-write, as torch has no read-only tensors
@@ -162,7 +181,7 @@ def _map_shard(folder: Path, settings: VectorSettings, shard: int) -> Tensor:
         raise MiniragError(
             f"{path} is not the {last - first} × {settings.dim} {settings.dtype} shard of this store; write it again"
         )
-    return torch.from_numpy(array)
+    return array
 
 
 def _regroup(blocks: Iterable[Array], size: int) -> Iterator[np.ndarray]:

@@ -23,14 +23,15 @@ from minirag.tasks.metrics import decomposed
 from minirag.tasks.openqa import Question
 
 LABELS = ("SUPPORTS", "REFUTES", "NOT ENOUGH INFO")
+UNDECIDED = "claim that nothing decides"  # what the 2-way task passes over
 _SPELLED = {"-LRB-": "(", "-RRB-": ")", "-LSB-": "[", "-RSB-": "]", "-COLON-": ":"}
 
 
 def read_fever(path: str | Path, ways: int = 3, bad: BadRows | None = None) -> list[Question]:
     """Claims as `question`, their label as the only one of `answers`, the titles of each set of evidence as `evidence`.
 
-    With `ways=2` the claims that nothing decides are left out, as in the paper's 2-way task; `undecided` counts them. Raises
-    `MiniragError` with file and row for a row without claim, or with another label.
+    With `ways=2` the claims that nothing decides are left out, as in the paper's 2-way task, and counted in `bad.passed_over`.
+    Raises `MiniragError` with file and row for a row without claim, or with another label.
     """
     if ways not in (2, 3):
         raise MiniragError(f"FEVER has 3 labels, or 2 where what nothing decides is left out, and not {ways}")
@@ -38,7 +39,10 @@ def read_fever(path: str | Path, ways: int = 3, bad: BadRows | None = None) -> l
     claims = list(made_of(path, json_rows(path, bad), _claim, bad))
     if not claims:
         raise MiniragError(f"{path} holds no claim; check that it is the right file")
-    return claims if ways == 3 else [claim for claim in claims if claim.answers[0] != LABELS[2]]
+    if ways == 3:
+        return claims
+    bad.passed_over[UNDECIDED] += undecided(claims)
+    return [claim for claim in claims if claim.answers[0] != LABELS[2]]
 
 
 def undecided(claims: Iterable[Question]) -> int:
@@ -79,12 +83,19 @@ def title_of(spelled: str) -> str:
 
 
 def read_wiki_pages(path: str | Path, bad: BadRows | None = None) -> Iterator[Article]:
-    """FEVER's pages, JSON lines `{"id", "text", "lines"}`, as articles; those without text, which FEVER has, are left out."""
+    """FEVER's pages, JSON lines `{"id", "text", "lines"}`, as articles.
+
+    Those without text, which FEVER has, are left out and counted in `bad.passed_over` as the file is read.
+    """
     path, bad = Path(path), BadRows() if bad is None else bad
-    rows = ((number, row) for number, row in json_rows(path, bad) if row.get("text") != "")
-    return made_of(
-        path, rows, lambda row, _: Article(text_of(row, "id"), title_of(text_of(row, "id")), text_of(row, "text")), bad
-    )
+
+    def article(row: dict[str, object], number: int) -> Article | None:
+        if row.get("text") == "":
+            bad.passed_over["page without text"] += 1
+            return None
+        return Article(text_of(row, "id"), title_of(text_of(row, "id")), text_of(row, "text"))
+
+    return (page for page in made_of(path, json_rows(path, bad), article, bad) if page is not None)
 
 
 def label_accuracy(predictions: Sequence[str], claims: Sequence[Question]) -> float:

@@ -39,19 +39,6 @@ def tokens(text: str) -> list[str]:
     return TOKEN.findall(text.lower())
 
 
-def answerable(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[list[str], list[Sequence[str]]]:
-    """The examples that MS MARCO scores: those that have references, none of them "No Answer Present.".
-
-    A prediction of "No Answer Present." for one of these counts as an empty text.
-
-    >>> answerable(["No Answer Present.", "a lamp"], [["a bulb"], ["No Answer Present."]])
-    ([''], [['a bulb']])
-    """
-    _check_as_many(predictions, references)
-    kept = [(said, wanted) for said, wanted in zip(predictions, references, strict=True) if wanted and NO_ANSWER not in wanted]
-    return ["" if said == NO_ANSWER else said for said, _ in kept], [wanted for _, wanted in kept]
-
-
 def bleu_1(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """BLEU-1 of a corpus (Papineni et al. 2002): the share of predicted words that are in a reference, times exp(1 − r/c) where
     the predictions' c words are fewer than r, the sum over examples of the length, next to the prediction's, of a reference.

@@ -9,14 +9,14 @@ Scores are those of KILT's own script, at the level of pages. It differs in one 
 is empty, and not absent, is a set of evidence that nothing finds, which lowers recall. Here it is no evidence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from minirag.corpus.readers import id_of
 from minirag.corpus.rows import BadRows, RowError, json_rows, made_of, text_of
 from minirag.errors import MiniragError
 from minirag.tasks.generation import kilt_rouge_l
-from minirag.tasks.metrics import exact_match, f1_score, normalize_answer
+from minirag.tasks.metrics import decomposed, exact_match, f1_score, normalize_answer
 from minirag.tasks.openqa import Question
 
 Evidence = Sequence[frozenset[str]]
@@ -29,10 +29,38 @@ def read_kilt(path: str | Path, bad: BadRows | None = None) -> list[Question]:
     (KILT's test sets are published so), and for provenance that names no page.
     """
     path, bad = Path(path), BadRows() if bad is None else bad
-    questions = list(made_of(path, json_rows(path, bad), _question, bad))
+    questions = list(made_of(path, json_rows(path, bad), question_of, bad))
     if not questions:
         raise MiniragError(f"{path} holds no question; check that it is the right file")
     return questions
+
+
+def question_of(row: dict[str, object], number: int) -> Question:
+    """One row of a KILT file; raises `RowError` for what is none."""
+    outputs = _outputs(row)
+    answers = dict.fromkeys(answer for one in outputs if (answer := _answer(one)))
+    if "input" not in row:
+        raise RowError("there is no 'input'; KILT's TriviaQA is published so, and TriviaQA's own files have the questions")
+    if not answers:
+        raise RowError("no output has an answer, which KILT's test sets are published without")
+    evidence = tuple(pages for one in outputs if (pages := _pages(one)))
+    return Question(id_of(row, number), text_of(row, "input").strip(), tuple(answers), evidence=evidence)
+
+
+def page_ids(path: str | Path, bad: BadRows | None = None) -> dict[str, str]:
+    """Of each title that a file's provenance names, in Unicode's decomposed form, its page's Wikipedia id.
+
+    So passages, of which the title is known, are told from each other by page as far as scores ask: a title that is not here is
+    evidence of nothing. A title that stands for several pages is left out, and counted in `bad.passed_over`.
+    """
+    path, bad = Path(path), BadRows() if bad is None else bad
+    pages: dict[str, set[str]] = {}
+    for named in made_of(path, json_rows(path, bad), lambda row, _: list(_named(row)), bad):
+        for title, page in named:
+            pages.setdefault(title, set()).add(page)
+    if several := sum(len(own) > 1 for own in pages.values()):
+        bad.passed_over["title that stands for several pages"] += several
+    return {title: page for title, own in pages.items() if len(own) == 1 for page in own}
 
 
 def r_precision(found: Sequence[str], evidence: Evidence) -> float:
@@ -107,20 +135,20 @@ def answer_scores(outputs: Sequence[str], found: Sequence[Sequence[str]], questi
     """
     _check_one_each(questions, found, outputs)
     told = [r_precision(own, one.evidence) == 1 for own, one in zip(found, questions, strict=True)]
-    rows = [_answered(said.strip(), one.answers) for said, one in zip(outputs, questions, strict=True)]
-    plain = {name: [row[name] for row in rows] for name in rows[0]}
+    pairs = [(said.strip(), one.answers) for said, one in zip(outputs, questions, strict=True)]
+    plain = {name: [of(*pair) for pair in pairs] for name, of in ANSWER_SCORES.items()}
     shown = {f"KILT-{name}": [score * right for score, right in zip(plain[name], told, strict=True)] for name in plain}
     return {name: _mean(scores) for name, scores in (plain | shown).items()}
 
 
-def _answered(said: str, answers: Sequence[str]) -> dict[str, float]:
-    """KILT's four scores of one answer: nothing said scores 0, and so does F1 without a word in common, were it none at all."""
-    return {
-        "accuracy": float(bool(said) and said in map(str.strip, answers)),
-        "exact match": float(bool(said) and exact_match(said, answers)),
-        "F1": f1_score(said, answers) if normalize_answer(said) else 0.0,
-        "ROUGE-L": kilt_rouge_l(said, answers),
-    }
+# KILT's four scores of one answer, without white space at its ends: nothing said scores 0, and so does F1 without a word in
+# common, were it none at all.
+ANSWER_SCORES: Mapping[str, Callable[[str, Sequence[str]], float]] = {
+    "accuracy": lambda said, answers: float(bool(said) and said in map(str.strip, answers)),
+    "exact match": lambda said, answers: float(bool(said) and exact_match(said, answers)),
+    "F1": lambda said, answers: f1_score(said, answers) if normalize_answer(said) else 0.0,
+    "ROUGE-L": kilt_rouge_l,
+}
 
 
 def _first(k: int, found: Sequence[str], evidence: Evidence) -> list[bool]:
@@ -139,15 +167,11 @@ def _check_one_each(questions: Sequence[Question], *others: Sequence[object]) ->
         raise MiniragError(f"there are {counts} predictions for {len(questions)} questions; give one for each, at least one")
 
 
-def _question(row: dict[str, object], number: int) -> Question:
+def _outputs(row: dict[str, object]) -> list[dict[str, object]]:
     outputs = row.get("output")
     if not isinstance(outputs, list) or not all(isinstance(one, dict) for one in outputs):
         raise RowError("'output' should be a list of objects, which KILT's test sets are published without")
-    answers = dict.fromkeys(answer for one in outputs if (answer := _answer(one)))
-    if not answers:
-        raise RowError("no output has an answer, which KILT's test sets are published without")
-    evidence = tuple(pages for one in outputs if (pages := _pages(one)))
-    return Question(id_of(row, number), text_of(row, "input").strip(), tuple(answers), evidence=evidence)
+    return outputs
 
 
 def _answer(output: dict[str, object]) -> str:
@@ -156,12 +180,23 @@ def _answer(output: dict[str, object]) -> str:
 
 
 def _pages(output: dict[str, object]) -> frozenset[str]:
+    return frozenset(map(_page, _places(output)))
+
+
+def _named(row: dict[str, object]) -> Iterator[tuple[str, str]]:
+    for output in _outputs(row):
+        for place in _places(output):
+            if isinstance(title := place.get("title"), str) and title.strip():
+                yield decomposed(title.strip()), _page(place)
+
+
+def _places(output: dict[str, object]) -> list[dict[str, object]]:
     given = output.get("provenance")
     if given is None:
-        return frozenset()
+        return []
     if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
         raise RowError("'provenance' should be a list of objects")
-    return frozenset(_page(one) for one in given)
+    return given
 
 
 def _page(place: dict[str, object]) -> str:

@@ -12,12 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
+from minirag.corpus.rows import BadRows
 from minirag.errors import MiniragError
 from minirag.tasks.fever import LABELS, read_fever
 from minirag.tasks.generation import NO_ANSWER, bleu_1_counts, bleu_1_of, rouge_l
 from minirag.tasks.jeopardy import read_jeopardy
+from minirag.tasks.kilt import ANSWER_SCORES, r_precision, read_kilt, recall_at
+from minirag.tasks.kilt_files import read_kilt_fever
 from minirag.tasks.metrics import decomposed, exact_match, f1_score, has_answer
 from minirag.tasks.msmarco import read_msmarco
 from minirag.tasks.openqa import Question, read_questions
@@ -45,6 +48,22 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class PageMetric:
+    """A `Metric` that also sees the pages of the passages that were found, best first."""
+
+    name: str
+    counts: Callable[[str, Question, Sequence[str]], tuple[float, ...]]
+    of: Callable[..., float] = _mean
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """Reads a file of examples; what of it is no example is counted in `bad.passed_over`."""
+
+    def __call__(self, path: str | Path, bad: BadRows | None = None) -> Sequence[Question]: ...
+
+
+@dataclass(frozen=True)
 class Decoding:
     """How an answer is looked for: from `k` passages, with so many beams, to so many tokens at most."""
 
@@ -59,16 +78,18 @@ class Task:
     """A task: its reader, its metrics, the first of which leads, and the paper's settings.
 
     `answers`: which of an example's answers are learnt (see `training/targets.py`). `labels`: what there is to choose from, for
-    classification; each is said to the generator in the word that `words` gives for it.
+    classification; each is said to the generator in the word that `words` gives for it. `page_metrics`: of a task whose
+    evidence is pages by their ids, those that count where predictions tell the pages of their passages.
     """
 
     name: str
     title: str
-    read: Callable[[str | Path], Sequence[Question]]
+    read: Reader
     metrics: tuple[Metric, ...]
     decoding: Mapping[Scheme, Decoding]
     answers: Answers = "each"
     words: Mapping[str, str] | None = None
+    page_metrics: tuple[PageMetric, ...] = ()
 
     @property
     def short(self) -> bool:
@@ -100,7 +121,27 @@ CHOICE: Mapping[Scheme, Decoding] = {"sequence": Decoding("thorough", 10), "toke
 # A word for each label that generators know: what Atlas writes for FEVER's labels (Izacard et al. 2022).
 WORDS = dict(zip(LABELS, ("true", "false", "maybe"), strict=True))
 
-NQ = Task("nq", "Natural Questions", read_questions, (EXACT_MATCH, EXACT_MATCH_NFD, F1), SHORT)
+
+def _open_questions(path: str | Path, bad: BadRows | None = None) -> Sequence[Question]:
+    return read_questions(path)
+
+
+def _queries(path: str | Path, bad: BadRows | None = None) -> Sequence[Question]:
+    marco = read_msmarco(path, bad)
+    if bad is not None:
+        bad.passed_over["query without a well-formed answer"] += marco.without_answer
+    return marco.questions
+
+
+def _decided(path: str | Path, bad: BadRows | None = None) -> Sequence[Question]:
+    return read_fever(path, 2, bad)
+
+
+def _three_ways(path: str | Path, bad: BadRows | None = None) -> Sequence[Question]:
+    return read_fever(path, 3, bad)
+
+
+NQ = Task("nq", "Natural Questions", _open_questions, (EXACT_MATCH, EXACT_MATCH_NFD, F1), SHORT)
 TASKS: Mapping[str, Task] = {
     task.name: task
     for task in (
@@ -108,13 +149,13 @@ TASKS: Mapping[str, Task] = {
         replace(NQ, name="triviaqa", title="TriviaQA", answers="found"),
         replace(NQ, name="webquestions", title="WebQuestions"),
         replace(NQ, name="curatedtrec", title="CuratedTREC", metrics=(EXACT_MATCH, SEARCH), answers="matched"),
-        Task("msmarco", "MS MARCO", lambda path: read_msmarco(path).questions, (ROUGE_L, BLEU_1), LONG),
+        Task("msmarco", "MS MARCO", _queries, (ROUGE_L, BLEU_1), LONG),
         Task("jeopardy", "Jeopardy question generation", read_jeopardy, (Q_BLEU_1, BLEU_1), LONG),
-        Task("fever3", "FEVER, 3 labels", read_fever, (ACCURACY,), CHOICE, words=WORDS),
+        Task("fever3", "FEVER, 3 labels", _three_ways, (ACCURACY,), CHOICE, words=WORDS),
         Task(
             "fever2",
             "FEVER, 2 labels",
-            lambda path: read_fever(path, ways=2),
+            _decided,
             (ACCURACY,),
             CHOICE,
             words={label: WORDS[label] for label in LABELS[:2]},
@@ -123,8 +164,48 @@ TASKS: Mapping[str, Task] = {
 }
 
 
+def _of_answers(name: str) -> Metric:
+    of = ANSWER_SCORES[name]
+    return Metric(name, lambda said, one: (of(said.strip(), one.answers), 1.0))
+
+
+def _of_shown_answers(name: str) -> PageMetric:
+    """KILT's: an answer counts where the pages that tell it stand first."""
+    of = ANSWER_SCORES[name]
+    return PageMetric(
+        f"KILT-{name}",
+        lambda said, one, found: (of(said.strip(), one.answers) * (r_precision(found, one.evidence) == 1), 1.0),
+    )
+
+
+R_PRECISION = PageMetric("R-precision", lambda said, one, found: (r_precision(found, one.evidence), 1.0))
+RECALL_5 = PageMetric("recall@5", lambda said, one, found: (recall_at(5, found, one.evidence), 1.0))
+
+
+def _kilt(name: str, like: Task, read: Reader, *scores: str) -> Task:
+    return replace(
+        like,
+        name=f"kilt-{name}",
+        title=f"{like.title.partition(',')[0]} (KILT)",
+        read=read,
+        metrics=tuple(map(_of_answers, scores)),
+        page_metrics=(*map(_of_shown_answers, scores), R_PRECISION, RECALL_5),
+    )
+
+
+# The paper does not have them; the scores are those of KILT's leaderboard.
+KILT: Mapping[str, Task] = {
+    task.name: task
+    for task in (
+        _kilt("nq", NQ, read_kilt, "exact match", "F1"),
+        _kilt("triviaqa", TASKS["triviaqa"], read_kilt, "exact match", "F1"),
+        _kilt("fever", TASKS["fever2"], read_kilt_fever, "accuracy"),
+    )
+}
+
+
 def score(task: Task, outputs: Sequence[str], questions: Sequence[Question]) -> dict[str, float]:
-    """All metrics of the task over a set, by name.
+    """All metrics of the task over a set, by name; not those that look at pages.
 
     >>> asked = [Question("1", "Who?", ("Shelley", "Mary Shelley")), Question("2", "When?", ("1818",))]
     >>> score(NQ, ["Mary Shelley", "in 1817"], asked)
@@ -140,7 +221,8 @@ def score(task: Task, outputs: Sequence[str], questions: Sequence[Question]) -> 
 
 
 def task_called(name: str) -> Task:
-    """One of the paper's tasks by its name. Raises `MiniragError` for any other."""
-    if name not in TASKS:
-        raise MiniragError(f"there is no task '{name}'; choose one of {', '.join(TASKS)}")
-    return TASKS[name]
+    """One of the paper's tasks, or of KILT's, by its name. Raises `MiniragError` for any other."""
+    known = {**TASKS, **KILT}
+    if name not in known:
+        raise MiniragError(f"there is no task '{name}'; choose one of {', '.join(known)}")
+    return known[name]

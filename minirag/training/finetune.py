@@ -157,6 +157,11 @@ def finetune(
     At each evaluation the log has, beside what `evaluate` says, how 64 of the questions share their documents (`collapse.py`),
     and an alarm where the retriever has collapsed. `folder` keeps all that is needed to go on.
     """
+    if head is not None and (odd := next((pair for pair in pairs if pair.answer not in head.labels), None)):
+        raise MiniragError(
+            f"'{odd.answer}', the label of '{odd.question[:40]}', is none of the head's: {', '.join(head.labels)}; "
+            "correct it, or make a head of all labels"
+        )
     objective = EndToEnd(model, recipe.k, recipe.label_smoothing) if head is None else Deciding(head, recipe.k)
     watched = list(dict.fromkeys(pair.question for pair in pairs[:: max(len(pairs) // WATCHED, 1)]))[:WATCHED]
 

@@ -250,26 +250,27 @@ def _fever_title(title: str) -> str:
 
 
 def _kilt(wiki: MiniWiki, example: Example) -> dict[str, Any]:
-    provenance = []
-    for place in wiki.evidence_of(example):
-        paragraph, start, end = place.page.span(place.sentence)
-        provenance.append(
-            {
-                "wikipedia_id": place.page.id,
-                "title": place.page.title,
-                "section": "",
-                "start_paragraph_id": paragraph,
-                "start_character": start,
-                "end_paragraph_id": paragraph,
-                "end_character": end,
-                "bleu_score": 1.0,
-                "meta": {},
-            }
-        )
+    """Each place is evidence enough, so each is a provenance of its own; other spellings of the answer have none: an empty one
+    would be evidence that is never found."""
     first, *rest = example.answers
-    output: list[dict[str, Any]] = [{"answer": first, "meta": {}, "provenance": provenance}]
-    output += [{"answer": answer, "meta": {}, "provenance": []} for answer in rest]
+    places = [{"answer": first, "meta": {}, "provenance": [_kilt_place(place)]} for place in wiki.evidence_of(example)]
+    output = [*(places or [{"answer": first, "meta": {}}]), *({"answer": answer, "meta": {}} for answer in rest)]
     return {"id": example.id, "input": example.text, "output": output, "meta": {}}
+
+
+def _kilt_place(place: Place) -> dict[str, Any]:
+    paragraph, start, end = place.page.span(place.sentence)
+    return {
+        "wikipedia_id": place.page.id,
+        "title": place.page.title,
+        "section": "",
+        "start_paragraph_id": paragraph,
+        "start_character": start,
+        "end_paragraph_id": paragraph,
+        "end_character": end,
+        "bleu_score": 1.0,
+        "meta": {},
+    }
 
 
 def _kilt_page(page: Page) -> dict[str, Any]:

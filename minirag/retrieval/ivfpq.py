@@ -1,0 +1,301 @@
+"""IVF and product quantisation: all of Wikipedia in 64 bytes a passage, and recall bought back from the disk.
+
+As in `ivf.py` a question looks into the lists of its best cells; there lie codes of what a vector adds to the mean of its cell
+(`pq.py`). Their scores are approximate, so the best `finalists` are scored once more from the vectors themselves, which
+stay on the disk: 21 million codes take 1.4 GB, and a question asks the disk for some hundred rows of 1.5 KB (in float16).
+
+    q·v  ≈  q·a_cell + Σ_m T[m, c_m]        a: the mean of a cell's vectors; T: the question's table, the same for all lists
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float32, Int64, UInt8
+from torch import Tensor
+
+from minirag.errors import MiniragError
+from minirag.retrieval.code_lists import CodeLists, Part, looked_up
+from minirag.retrieval.disk import read_index, write_index
+from minirag.retrieval.finalists import Candidates, Ids, Scores, check_k, no_hits
+from minirag.retrieval.ivf import drawn
+from minirag.retrieval.kmeans import PER_CELL, assign, kmeans
+from minirag.retrieval.memory import Memory, Rows, as_rows
+from minirag.retrieval.pq import WORDS, ProductQuantizer, check_pieces
+from minirag.retrieval.vectors import VectorStore
+from minirag.retrieval.visits import BLOCK, Visits, tiles
+
+KIND = "ivfpq"
+TABLE = 1_500  # to make the tables of some questions takes as long as to look up so many rows (measured, D = 768)
+LANES = 16  # questions that a register of 512 bits holds: for fewer the product that makes tables takes longer
+ADD = 8_192  # rows coded at once
+ARRAYS = ("centroids", "anchors", "rotation", "codebooks")
+
+
+class IVFPQIndex:
+    """Inner-product search over codes of M bytes in the lists of the `n_probe` best cells.
+
+    >>> index = IVFPQIndex(dim=2, n_lists=2, n_probe=1, pieces=2)
+    >>> vectors = torch.tensor([[9.0, 0.1], [8.0, 0.0], [0.1, 5.0], [0.0, 4.0]]).repeat(100, 1)
+    >>> index.train(vectors)
+    >>> index.add(vectors[:4])
+    >>> index.search(torch.tensor([[1.0, 0.0]]), k=3)[1].tolist()  # the other cell is never looked at
+    [[0, 1, -1]]
+    """
+
+    def __init__(
+        self, dim: int, n_lists: int, n_probe: int = 16, pieces: int = 64, finalists: int = 200, spherical: bool = True
+    ) -> None:
+        """`pieces`: M, the bytes of a code. `finalists`: rows scored from their vectors for each question, at least k; with 0
+        the codes' own scores are given out."""
+        check_pieces(dim, pieces)
+        self.memory = Memory(dim)
+        self.n_lists, self.n_probe, self.pieces, self.finalists, self.spherical = n_lists, n_probe, pieces, finalists, spherical
+        self.centroids = torch.empty(0, dim)  # [C, D] choose the cell
+        self.anchors = torch.empty(0, dim)  # [C, D] are what its codes are added to
+        self.quantizer = ProductQuantizer(torch.eye(dim), torch.zeros(pieces, WORDS, dim // pieces))
+        self._kept: list[CodeLists] = []  # searched one after the other: what was saved, and what has come since
+        self._new: list[Part] = []
+
+    def __len__(self) -> int:
+        return len(self.memory)
+
+    def train(
+        self,
+        vectors: Rows | VectorStore,
+        iterations: int = 10,
+        seed: int = 0,
+        progress: bool = False,
+        sample: int | None = None,
+    ) -> None:
+        """Place the cells by k-means on `sample` of a store's vectors (default: 256 a list), and learn to code what they leave.
+
+        With fewer vectors than lists there is a warning, and `n_lists` becomes their number.
+        """
+        if isinstance(vectors, VectorStore):
+            vectors = drawn(vectors, sample or self.n_lists * PER_CELL, seed)
+        points = as_rows(vectors, self.memory.dim, "training vectors")  # [n, D]
+        centroids = kmeans(points, self.n_lists, iterations, self.spherical, seed, progress)  # [C, D]
+        cells = assign(points, centroids, self.spherical)  # [n]
+        sizes = torch.bincount(cells, minlength=len(centroids))[:, None]  # [C, 1]
+        means = torch.zeros_like(centroids).index_add_(0, cells, points) / sizes.clamp(min=1)
+        anchors = torch.where(sizes > 0, means, centroids)
+        quantizer = ProductQuantizer.train(points - anchors[cells], self.pieces, seed=seed, progress=progress)
+        self.use(centroids, anchors, quantizer)
+
+    @torch.inference_mode(False)
+    def use(self, centroids: Rows, anchors: Rows, quantizer: ProductQuantizer) -> None:
+        """Take what was learnt elsewhere, say by faiss, whose anchors are the centroids."""
+        if len(self):
+            raise MiniragError("the index already holds vectors; give centroids to an empty one")
+        self.centroids = as_rows(centroids, self.memory.dim, "centroids")
+        self.anchors = as_rows(anchors, self.memory.dim, "anchors")
+        self.n_lists, self.quantizer, self.pieces = len(self.centroids), quantizer, quantizer.pieces
+
+    @torch.inference_mode(False)  # whoever adds within inference mode may revise outside of it
+    def add(self, vectors: Rows | VectorStore) -> None:
+        """Append vectors, each coded in the list of its cell. Raises MiniragError before `train`, and for NaN."""
+        self._check_trained()
+        start = len(self)
+        self.memory.append(vectors)
+        for low in range(start, len(self), ADD):
+            high = min(low + ADD, len(self))
+            self._new.append((torch.arange(low, high), *self.code(self.memory.rows(low, high))))
+            self.memory.release()
+
+    def code(self, rows: Float32[Tensor, "n D"]) -> tuple[Int64[Tensor, " n"], UInt8[Tensor, "n M"]]:
+        """The list and the code of each row."""
+        cells = assign(rows, self.centroids, self.spherical)  # [n]
+        codes = [
+            self.quantizer.encode(part - self.anchors[cell])
+            for part, cell in zip(rows.split(ADD), cells.split(ADD), strict=True)
+        ]
+        return cells, torch.cat(codes)
+
+    def replace(self, ids: Int64[Tensor, " n"], vectors: Rows) -> None:
+        """Give rows new vectors; each moves to the list where it now belongs. A removed row comes back."""
+        self.memory.replace(ids, vectors)
+        self._drop(ids)
+        self._new.append((ids, *self.code(self.memory.take(ids))))
+
+    def remove(self, ids: Int64[Tensor, " n"]) -> None:
+        """Take rows out of their lists; the ids of the others stay."""
+        self.memory.remove(ids)
+        self._drop(ids)
+
+    def _drop(self, ids: Int64[Tensor, " n"]) -> None:
+        for lists in self.prepare():
+            lists.drop(ids)
+
+    @torch.inference_mode(False)
+    def prepare(self) -> list[CodeLists]:
+        """Sort what was added since the last search into lists; a search does this by itself.
+
+        What came later is kept beside what there was, as long as it is little: one row revised must not copy a gigabyte.
+        """
+        if self._new:
+            later = self._kept[1:] if self._kept and 8 * self._pending() < len(self._kept[0].rows) else self._kept
+            self._kept = [*self._kept[: len(self._kept) - len(later)], self._sorted(later, self._new)]
+            self._new = []
+        return self._kept
+
+    def _pending(self) -> int:
+        return sum(len(lists.rows) for lists in self._kept[1:]) + sum(len(rows) for rows, _, _ in self._new)
+
+    def _sorted(self, old: list[CodeLists], new: list[Part]) -> CodeLists:
+        """Lists of all these rows, those of a list in the order of their ids."""
+        parts = [*(part for lists in old for part in lists.parts()), *new]
+        rows, cells, codes = (torch.cat(column) for column in zip(*parts, strict=True))
+        order = rows.argsort()
+        sizes = torch.bincount(cells, minlength=self.n_lists)
+        return CodeLists.of([(rows[order], cells[order], codes[order])], sizes, self.pieces)
+
+    def search(self, queries: Rows, k: int, n_probe: int | None = None, finalists: int | None = None) -> tuple[Scores, Ids]:
+        """The best k rows among the finalists, best first, ties by the lower id.
+
+        Returns scores [B, k] in float32 and ids [B, k]; where the lists hold fewer than k rows, id −1 and score −inf.
+        """
+        check_k(k)
+        self._check_trained()
+        n_probe = self.n_probe if n_probe is None else n_probe
+        finalists = self.finalists if finalists is None else finalists
+        if n_probe < 1 or finalists < 0:
+            raise MiniragError(
+                f"n_probe is {n_probe} and finalists {finalists}; probe one list or more, and score 0 rows or more"
+            )
+        questions = as_rows(queries, self.memory.dim, "questions")  # [B, D]
+        if not len(questions):
+            return no_hits(k)
+        probes = (questions @ self.centroids.T).topk(min(n_probe, self.n_lists)).indices  # [B, P]
+        scores, ids = self._candidates(questions, probes, max(k, finalists))  # [B, R]
+        return self._scored_again(questions, ids, k) if finalists else _ordered(scores, ids, k)
+
+    def _candidates(self, questions: Float32[Tensor, "B D"], probes: Int64[Tensor, "B P"], count: int) -> tuple[Scores, Ids]:
+        """The `count` best rows of each question by their codes, in no order; −inf and −1 where there are fewer."""
+        nobody = torch.full((len(questions), count), -1)
+        found = [(torch.full(nobody.shape, -torch.inf), nobody)]
+        for lists in self.prepare():
+            for_pairs, for_lists = _lookups(lists, probes)
+            way = self._one_by_one if for_pairs < for_lists else self._list_by_list
+            parts = [way(lists, questions[tile], probes[tile], count) for tile in tiles(lists.first, probes)]
+            found.append((torch.cat([scores for scores, _ in parts]), torch.cat([ids for _, ids in parts])))
+        scores, ids = (torch.cat(column, 1) for column in zip(*found, strict=True))  # [B, n]
+        best = scores.topk(count, sorted=False)
+        return best.values, ids.gather(1, best.indices)
+
+    def _one_by_one(
+        self, lists: CodeLists, questions: Float32[Tensor, "B D"], probes: Int64[Tensor, "B P"], count: int
+    ) -> tuple[Scores, Ids]:
+        """For few questions: a table each, and all lists it probes looked up in one go."""
+        offsets, bounds = self._offsets(), (lists.first * BLOCK).tolist()
+        tables = self.quantizer.tables(questions).reshape(len(questions), -1, 1)  # [B, 256·M, 1]
+        start = torch.einsum("bpd,bd->bp", self.anchors[probes], questions)  # [B, P]
+        sizes = lists.first.diff()[probes] * BLOCK  # [B, P]
+        scores, ids = torch.full((len(questions), count), -torch.inf), torch.full((len(questions), count), -1)
+        for i, cells in enumerate(probes.tolist()):
+            runs = [slice(bounds[cell], bounds[cell + 1]) for cell in cells]
+            rows = torch.cat([lists.rows[run] for run in runs])  # [n]
+            codes = torch.cat([lists.codes[run] for run in runs])  # [n, M]
+            found = looked_up(codes, tables[i], offsets)[:, 0] + start[i].repeat_interleave(sizes[i])  # [n]
+            best = found.masked_fill_(rows < 0, -torch.inf).topk(min(count, len(rows)), sorted=False)
+            scores[i, : len(best.values)], ids[i, : len(best.values)] = best.values, rows[best.indices].long()
+        return scores, ids
+
+    def _list_by_list(
+        self, lists: CodeLists, questions: Float32[Tensor, "B D"], probes: Int64[Tensor, "B P"], count: int
+    ) -> tuple[Scores, Ids]:
+        """For many: the tables of all questions that probe a list, made side by side, so that one lookup serves them all."""
+        visits, books, offsets = Visits.of(lists.first, probes), self.quantizer.codebooks, self._offsets()
+        pieces = questions @ self.quantizer.rotation  # [B, D]
+        cells = torch.arange(self.n_lists).repeat_interleave(torch.tensor(visits.counts))  # [pairs]
+        start = (questions @ self.anchors.T)[visits.asking, cells][:, None]  # [pairs, 1]
+        asking = F.pad(visits.asking, (0, LANES))
+        out, place, pair = torch.empty(len(visits.block) * BLOCK), 0, 0
+        for cell, asked in enumerate(visits.counts):
+            if asked:
+                many = -(-asked // LANES) * LANES  # those beyond `asked` are other lists', and their scores are not looked at
+                own = pieces.index_select(0, asking[pair : pair + many]).view(many, self.pieces, -1)  # [b, M, d]
+                tables = torch.bmm(books, own.permute(1, 2, 0)).view(-1, many)  # [256·M, b]
+                found = lists.scores(cell, tables, offsets)[:, :asked]  # [n, b]
+                target = out[place : place + found.numel()].view(asked, -1)
+                torch.add(found.T, start[pair : pair + asked], out=target)
+                place, pair = place + found.numel(), pair + asked
+        return _best_rows(lists, visits, out.view(-1, BLOCK), len(questions), count)
+
+    def _scored_again(self, questions: Float32[Tensor, "B D"], ids: Int64[Tensor, "B R"], k: int) -> tuple[Scores, Ids]:
+        """The finalists' exact scores, from the vectors on disk."""
+        found = Candidates(questions, self.memory, k)
+        query, place = (ids >= 0).nonzero(as_tuple=True)
+        found.add(query, ids[query, place], torch.full((len(query),), torch.inf))
+        scores, best = found.best()
+        return scores.float(), best
+
+    def _offsets(self) -> Tensor:
+        return torch.arange(0, self.pieces * WORDS, WORDS, dtype=torch.int32)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the index, whole or not at all. Vectors of an untouched `VectorStore` are referred to, not copied."""
+        self._check_trained()
+        kept = self.prepare()
+        lists = kept[0] if len(kept) == 1 and bool((kept[0].rows >= 0).sum() == len(self)) else self._sorted(kept, [])
+        arrays = self.trained() | {"codes": lists.codes, "rows": lists.rows, "first": lists.first}
+        write_index(folder, KIND, self.settings(), lambda _: arrays, self.memory)
+
+    def settings(self) -> dict[str, int | bool]:
+        """What is written beside the arrays."""
+        return {"n_probe": self.n_probe, "finalists": self.finalists, "spherical": self.spherical}
+
+    def trained(self) -> dict[str, Tensor]:
+        """The arrays that `train` has made."""
+        return dict(zip(ARRAYS, (self.centroids, self.anchors, self.quantizer.rotation, self.quantizer.codebooks), strict=True))
+
+    @classmethod
+    @torch.inference_mode(False)
+    def load(cls, folder: str | Path, verify: bool = True) -> IVFPQIndex:
+        """Open a saved index, memory-mapped, after checking the SHA-256 of every file (unless `verify` is False)."""
+        required = {"n_probe", "finalists", "spherical", "codes", "rows", "first", *ARRAYS}
+        settings, arrays, memory = read_index(folder, KIND, required, verify)
+        centroids, anchors, rotation, codebooks = (arrays[name] for name in ARRAYS)
+        own = (settings["n_probe"], len(codebooks), settings["finalists"], settings["spherical"])
+        index = cls(memory.dim, len(centroids), *own)
+        index.use(centroids, anchors, ProductQuantizer(rotation, codebooks))
+        index.memory, index._kept = memory, [CodeLists(arrays["codes"], arrays["rows"], arrays["first"])]
+        memory.here_and_there()
+        return index
+
+    def _check_trained(self) -> None:
+        if not len(self.centroids):
+            raise MiniragError("the index has no centroids yet; call train with a sample of the vectors first")
+
+
+def _lookups(lists: CodeLists, probes: Int64[Tensor, "B P"]) -> tuple[int, int]:
+    """What the two ways cost, in rows looked up: question by question, and list by list."""
+    sizes = lists.first.diff() * BLOCK  # [C]
+    touched = probes.unique()
+    return int(sizes[probes].sum()) + TABLE * len(probes), int(sizes[touched].sum()) + TABLE * len(touched)
+
+
+def _best_rows(
+    lists: CodeLists, visits: Visits, scores: Float32[Tensor, "blocks 32"], batch: int, count: int
+) -> tuple[Scores, Ids]:
+    """The best rows of each question: they are in its `count` best blocks."""
+    table = torch.full((batch, visits.width), -torch.inf)  # [B, most blocks of a question]
+    where = torch.zeros(batch, visits.width, dtype=torch.int64)
+    table[visits.query, visits.column] = scores.amax(1)
+    where[visits.query, visits.column] = torch.arange(len(scores))
+    best = table.topk(min(count, visits.width), sorted=False)
+    hit = where.gather(1, best.indices)  # [B, R]
+    found = scores[hit].masked_fill_((best.values == -torch.inf)[:, :, None], -torch.inf).flatten(1)  # [B, 32·R]
+    top = found.topk(min(count, found.shape[1]), sorted=False)
+    slots = visits.block[hit.gather(1, top.indices // BLOCK)] * BLOCK + top.indices % BLOCK
+    return top.values, lists.rows[slots].long().masked_fill_(top.values == -torch.inf, -1)
+
+
+def _ordered(scores: Float32[Tensor, "B R"], ids: Int64[Tensor, "B R"], k: int) -> tuple[Scores, Ids]:
+    """Best first, ties by the lower id."""
+    by_id = ids.argsort(dim=1)
+    scores, ids = scores.gather(1, by_id), ids.gather(1, by_id)
+    order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
+    return scores.gather(1, order), ids.gather(1, order)
