@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from minirag.bench import decode, loss, memory, search
+from minirag.bench import decode, loss, memory, pq, search
 from minirag.bench.encode import bert_tokenizer
 from minirag.bench.rag_pair import contexts
 from minirag.bench.turns import seconds_row, take_turns
@@ -80,3 +80,13 @@ def test_other_hypotheses_and_other_losses_are_seen() -> None:
     assert not loss.same(here, there)
     with pytest.raises(MiniragError, match="4 passages where 6 are needed"):
         contexts(bert_tokenizer(), PASSAGES, questions=3, k=2)
+
+
+def test_pq_is_measured_beside_faiss() -> None:
+    rows = pq.run(rows=3_000, dim=32, lists=16, probe=16, repeats=1, progress=False)
+    assert len(rows) == 6
+    assert [row["case"].split(": ")[1] for row in rows[:2]] == ["codes alone, batch 1", "scored again, batch 1"]
+    again = rows[-1]
+    assert again["equal"] is True
+    assert "whose recall@20 is 100.0% where ours is 100.0%" in again["peer_name"]
+    assert all(row["ratio"] == row["peer"] / row["ours"] for row in rows)

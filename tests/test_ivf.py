@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from search_cases import KINDS, assert_equal, awkward_vectors, brute_force
 
 from minirag.errors import MiniragError
-from minirag.retrieval import finalists, ivf, visits
+from minirag.retrieval import finalists, visits
 from minirag.retrieval.exact import ExactIndex
 from minirag.retrieval.ivf import IVFIndex
 from minirag.retrieval.kmeans import assign, kmeans

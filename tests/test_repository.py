@@ -21,7 +21,9 @@ MAY_IMPORT = {
     "training": {"corpus", "models", "retrieval", "rag", "tasks"},
     "evaluation": {"corpus", "models", "retrieval", "rag", "tasks", "training", "teaching", "doctor"},
     "teaching": {"corpus", "models", "retrieval", "rag", "tasks"},
-    "bench": {"corpus", "models", "retrieval", "rag", "tasks", "training", "doctor"},
+    "cluster": {"corpus", "models", "retrieval", "doctor"},
+    "serve": {"corpus", "models", "retrieval", "rag"},
+    "bench": {"corpus", "models", "retrieval", "rag", "tasks", "training", "cluster", "doctor"},
 }
 GROUND = {"errors", "files", "paths"}  # any room may stand on these
 TOP = {"cli"}  # these may import everything

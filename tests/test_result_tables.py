@@ -97,6 +97,16 @@ def test_retrieval_has_a_table_for_each_file_of_questions(tmp_path: Path) -> Non
     assert other.rows == (("BM25", "50.0 (0.0 to 100.0)"),)
 
 
+def test_what_codes_find_of_exact_search_is_told_beside_the_recall(tmp_path: Path) -> None:
+    told = recalls()
+    told["results"].append(
+        told["results"][0] | {"system": "MiniLM, IVF-PQ", "metric": "of the top 20 of exact search", "value": 0.963}
+    )
+    one, other = retrieval_tables(written(tmp_path / "r.json", told))
+    assert one.note.endswith("MiniLM, IVF-PQ finds 96.3% of the top 20 of exact search.")
+    assert "IVF-PQ" not in other.note
+
+
 def spoil(told: dict[str, Any], row: int = 0, **fields: Any) -> dict[str, Any]:
     told["results"][row] = {name: value for name, value in (told["results"][row] | fields).items() if value is not ...}
     return told

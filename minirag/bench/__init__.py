@@ -7,7 +7,8 @@ from minirag.errors import MiniragError
 
 
 def run(name: str, progress: bool = True, **options: Any) -> dict[str, Any]:
-    """The bench `name`, one of "search", "encode", "decode", "loss", "train", with `options` of its module; and the machine.
+    """The bench `name`, one of "search", "encode", "decode", "loss", "train", "serve", "scale", with `options` of its module;
+    and the machine.
 
     Every row holds `case`, `ours`, `peer`, `peer_name`, `unit`, `ratio` (how many times faster than the peer) and `equal`
     (whether the results are the same).
@@ -16,6 +17,10 @@ def run(name: str, progress: bool = True, **options: Any) -> dict[str, Any]:
         from minirag.bench import search
 
         rows = search.rows(progress=progress, **options)
+    elif name == "pq":
+        from minirag.bench import pq
+
+        rows = pq.run(progress=progress, **options)
     elif name == "encode":
         from minirag.bench import encode
 
@@ -32,6 +37,14 @@ def run(name: str, progress: bool = True, **options: Any) -> dict[str, Any]:
         from minirag.bench import train
 
         rows = train.run(**options)
+    elif name == "serve":
+        from minirag.bench import serve
+
+        rows = serve.run(**options)
+    elif name == "scale":
+        from minirag.bench import scale
+
+        return {"machine": doctor.machine(), **scale.run(progress=progress, **options)}
     else:
-        raise MiniragError(f"there is no bench '{name}'; choose search, encode, decode, loss or train")
+        raise MiniragError(f"there is no bench '{name}'; choose search, pq, encode, decode, loss, train, serve or scale")
     return {"machine": doctor.machine(), "rows": rows}

@@ -17,18 +17,22 @@ import minirag
 from minirag.cli import (
     ask,
     bench,
+    build_wikipedia,
     doctor,
     download,
     encode,
     evaluate,
     finetune,
+    import_,
     index,
     miniwiki,
     passages,
+    plan,
     quickstart,
     report,
     score,
     search,
+    serve,
 )
 from minirag.errors import MiniragError
 
@@ -39,13 +43,17 @@ STAGES = (
     passages,
     encode,
     index,
+    import_,
+    build_wikipedia,
     search,
     ask,
+    serve,
     finetune,
     evaluate,
     score,
     report,
     bench,
+    plan,
     doctor,
 )
 EXAMPLES = """the whole way, from shipped texts to an answer:

@@ -1,11 +1,11 @@
-"""`minirag bench search | encode | decode | loss | train`: ours beside its peers, in one run, on this machine."""
+"""`minirag bench search | pq | encode | decode | loss | train | serve | scale`: ours beside its peers, in one run."""
 
 import argparse
 import json
 from pathlib import Path
 from typing import Any
 
-from minirag.cli.common import Commands, command, json_option, positive, quiet_option
+from minirag.cli.common import Commands, command, json_option, positive, quiet_option, size
 
 SEARCH = """
 minirag bench search
@@ -28,11 +28,27 @@ minirag bench train
 minirag bench train --questions 4 --count 4 --rounds 1
 minirag bench train --passages runs/passages --json > train.json
 """
+PQ = """
+minirag bench pq
+minirag bench pq --rows 20000 --lists 128 --repeats 1
+minirag bench pq --rows 200000 --lists 512 --probe 16 --json > pq.json
+"""
+SERVE = """
+minirag bench serve
+minirag bench serve --clients 8 --seconds 5
+minirag bench serve --json > serve.json
+"""
+SCALE = """
+minirag bench scale --sizes 2000,4000 --dim 32 --lists 32
+minirag bench scale --sizes 10000,100000,1000000 --ram 2GB --growing --json > scale.json
+"""
 
 
 def declare(commands: Commands) -> None:
     group = commands.add_parser(
-        "bench", help="measure against faiss and transformers", description="Benches: search, encode, decode, loss, train."
+        "bench",
+        help="measure against faiss and transformers",
+        description="Benches: search, pq, encode, decode, loss, train, serve, scale.",
     )
     benches = group.add_subparsers(metavar="BENCH", required=True)
     parser = command(benches, "search", "exact and IVF search beside faiss at its best setting", SEARCH, run_search)
@@ -62,10 +78,35 @@ def declare(commands: Commands) -> None:
     parser.add_argument("--questions", type=positive, default=2, help="in a step (default: %(default)s)")
     parser.add_argument("-k", type=positive, default=5, help="passages for each (default: %(default)s)")
     _common(parser)
+    parser = command(benches, "pq", "IVF-PQ beside faiss' IndexIVFPQ: time and recall", PQ, run_pq)
+    parser.add_argument("--rows", type=positive, default=1_000_000, help="clustered vectors (default: %(default)s)")
+    parser.add_argument("--dim", type=positive, default=768, help="their dimension (default: %(default)s)")
+    parser.add_argument("--lists", type=positive, default=1_024, help="lists of both (default: %(default)s)")
+    parser.add_argument("--probe", type=positive, default=32, help="lists looked into (default: %(default)s)")
+    parser.add_argument("--repeats", type=positive, default=5, help="rounds, of which the median counts (default: %(default)s)")
+    json_option(parser)
+    quiet_option(parser)
+    parser = command(benches, "serve", "the query service under many clients, batched and one by one", SERVE, run_serve)
+    parser.add_argument("--clients", type=positive, default=64, help="that ask without a pause (default: %(default)s)")
+    parser.add_argument("--seconds", type=positive, default=60, help="for each of the two (default: %(default)s)")
+    json_option(parser)
+    quiet_option(parser)
     parser = command(benches, "train", "steps of DPR's and BART's training beside transformers, base sizes", TRAIN, run_train)
     parser.add_argument("--questions", type=positive, default=8, help="in a step of DPR (default: %(default)s)")
     parser.add_argument("--count", type=positive, default=8, help="passages in a step of BART (default: %(default)s)")
     _common(parser)
+    parser = command(benches, "scale", "building and searching at growing numbers of vectors", SCALE, run_scale)
+    parser.add_argument(
+        "--sizes", type=positives, default=(10_000, 100_000, 1_000_000), metavar="N,N,…", help="default: 10000,100000,1000000"
+    )
+    parser.add_argument("--dim", type=positive, default=768, help="of the vectors (default: %(default)s)")
+    parser.add_argument("--lists", type=positive, default=1_024, metavar="N", help="at every size (default: %(default)s)")
+    parser.add_argument("--growing", action="store_true", help="again, with 4 times the root of N lists")
+    parser.add_argument("--kind", choices=("ivf", "ivfpq"), default="ivfpq", help="which index (default: %(default)s)")
+    parser.add_argument("--ram", type=size, default=size("2GB"), metavar="SIZE", help="memory for building (default: 2GB)")
+    parser.add_argument("--folder", type=Path, help="where the vectors lie meanwhile (default: the system's temporary folder)")
+    json_option(parser)
+    quiet_option(parser)
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -105,10 +146,23 @@ def run_loss(arguments: argparse.Namespace) -> None:
     _bench("loss", arguments, passages=_passages(arguments, arguments.questions * arguments.k), **sizes)
 
 
+def run_pq(arguments: argparse.Namespace) -> None:
+    _bench("pq", arguments, **{name: getattr(arguments, name) for name in ("rows", "dim", "lists", "probe", "repeats")})
+
+
+def run_serve(arguments: argparse.Namespace) -> None:
+    _bench("serve", arguments, clients=arguments.clients, seconds=float(arguments.seconds))
+
+
 def run_train(arguments: argparse.Namespace) -> None:
     sizes = {name: getattr(arguments, name) for name in ("questions", "count", "rounds")}
     needed = max(2 * arguments.questions, arguments.count)
     _bench("train", arguments, passages=_passages(arguments, needed), **sizes)
+
+
+def run_scale(arguments: argparse.Namespace) -> None:
+    names = ("sizes", "dim", "lists", "growing", "kind", "ram", "folder")
+    _bench("scale", arguments, **{name: getattr(arguments, name) for name in names})
 
 
 def _passages(arguments: argparse.Namespace, count: int) -> Any:

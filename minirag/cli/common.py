@@ -2,16 +2,20 @@
 
 import argparse
 import json
+import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from minirag.cluster.collection import TYPES, is_address
 from minirag.errors import MiniragError
 
 Commands = argparse._SubParsersAction  # what `add_subparsers` returns has no public name
 MADE = Path("runs/quickstart")  # where the quickstart leaves an index and its passages
-KINDS = ("exact", "ivf", "faiss-flat", "faiss-ivf", "faiss-hnsw", "bm25")
+KINDS = ("exact", "ivf", "ivfpq", "faiss-flat", "faiss-ivf", "faiss-hnsw", "bm25")
+
+MILVUS_KINDS = tuple(f"milvus-{kind}" for kind in TYPES)
 
 
 def command(
@@ -52,6 +56,28 @@ def positive(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def size(text: str) -> int:
+    """The type of options that name an amount of memory or disk, in bytes.
+
+    >>> size("1.5GB"), size("512MiB"), size("4000")
+    (1500000000, 536870912, 4000)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE | re.ASCII)
+    value = int(float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " ")) if found else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of bytes such as 4GB, 512MiB or 1000000")
+    return value
+
+
+def index_place(text: str) -> Path | str:
+    """The type of options that name an index: a folder, or the address of one in Milvus, which stays text.
+
+    >>> index_place("milvus://localhost:19530/wiki")
+    'milvus://localhost:19530/wiki'
+    """
+    return text if is_address(text) else Path(text)
 
 
 def show(value: dict[str, Any], text: str, as_json: bool) -> None:
@@ -101,7 +127,9 @@ def encoder_of(index: Any, name: str | None) -> Any:
 
 def model_options(parser: argparse.ArgumentParser) -> None:
     """Which model, over which index and passages."""
-    parser.add_argument("--index", type=Path, default=MADE / "exact", help="a saved index (default: the quickstart's)")
+    parser.add_argument(
+        "--index", type=index_place, default=MADE / "exact", help="a saved index, or milvus://… (default: the quickstart's)"
+    )
     parser.add_argument("--passages", type=Path, default=MADE / "passages", help="its passages (default: the quickstart's)")
     parser.add_argument("--model", metavar="PATH", help="a RAG model or a BART (default: the small reader that ships)")
     parser.add_argument(
@@ -117,7 +145,7 @@ def open_model(arguments: argparse.Namespace) -> Any:
     from minirag.retrieval.bm25 import BM25Index
 
     for path in (arguments.index, arguments.passages):
-        if path.parent == MADE and not path.exists():
+        if isinstance(path, Path) and path.parent == MADE and not path.exists():
             raise MiniragError(f"{path} does not exist; run `minirag quickstart` once, or name --index and --passages")
     index = open_index(arguments.index, verify=not arguments.no_verify)
     words = isinstance(index, BM25Index)
@@ -138,10 +166,14 @@ def index_kind(manifest: dict[str, Any]) -> str:
     return f"faiss-{manifest['settings'].get('kind')}" if kind == "faiss" else kind
 
 
-def open_index(folder: Path, verify: bool) -> Any:
-    """A saved index of any kind. Those of faiss and bm25 are read whole and are always verified."""
+def open_index(folder: Path | str, verify: bool) -> Any:
+    """An index of any kind, saved or in Milvus. Those of faiss and bm25 are read whole and are always verified."""
     from minirag.retrieval.manifest import read_manifest
 
+    if isinstance(folder, str):
+        from minirag.cluster.milvus import MilvusIndex
+
+        return MilvusIndex.open(folder)
     kind = read_manifest(folder)["kind"]
     if kind == "exact":
         from minirag.retrieval.exact import ExactIndex
@@ -151,6 +183,10 @@ def open_index(folder: Path, verify: bool) -> Any:
         from minirag.retrieval.ivf import IVFIndex
 
         return IVFIndex.load(folder, verify)
+    if kind == "ivfpq":
+        from minirag.retrieval.ivfpq import IVFPQIndex
+
+        return IVFPQIndex.load(folder, verify)
     if kind == "bm25":
         from minirag.retrieval.bm25 import BM25Index
 
@@ -159,6 +195,10 @@ def open_index(folder: Path, verify: bool) -> Any:
         from minirag.retrieval.faiss_index import FaissIndex
 
         return FaissIndex.load(folder)
+    if kind == "milvus":
+        from minirag.cluster.milvus import MilvusIndex
+
+        return MilvusIndex.load(folder)
     raise MiniragError(f"{folder} holds an index of kind '{kind}', which this version of minirag does not know; update it")
 
 

@@ -1,6 +1,8 @@
 """`minirag encode`: passages become vectors, in shards, going on where an interrupted run stopped."""
 
 import argparse
+import contextlib
+import sys
 from pathlib import Path
 
 from minirag.cli.common import Commands, command, json_option, open_encoder, positive, quiet_option, show
@@ -10,6 +12,7 @@ minirag encode --passages runs/passages --out runs/vectors
 minirag encode --passages runs/passages --encoder facebook/contriever --dtype float16 --out runs/vectors
 minirag encode --passages runs/passages --out runs/vectors --encoder \\
     facebook/dpr-question_encoder-single-nq-base,facebook/dpr-ctx_encoder-single-nq-base
+minirag encode --engine ray --workers 8 --passages shared/passages --out shared/vectors
 """
 
 
@@ -29,17 +32,35 @@ def declare(commands: Commands) -> None:
     parser.add_argument(
         "--shard-rows", type=positive, default=65_536, metavar="N", help="vectors in a file (default: %(default)s)"
     )
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="ray: on the cluster that RAY_ADDRESS names, else by several processes here (default: %(default)s)",
+    )
+    parser.add_argument("--workers", type=positive, metavar="N", help="of ray (default: as many as there is room for)")
+    parser.add_argument("--gpus", type=positive, metavar="N", help="of each worker of ray (default: none)")
     json_option(parser)
     quiet_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     from minirag.corpus.store import PassageStore
-    from minirag.retrieval.encode import encode_corpus
 
+    if arguments.engine != "ray" and (arguments.workers or arguments.gpus):
+        arguments.usage_error("--workers and --gpus belong to --engine ray")
     passages = PassageStore.open(arguments.passages)
     encoder = open_encoder(arguments.encoder)
-    store = encode_corpus(passages, encoder, arguments.out, arguments.shard_rows, arguments.dtype, progress=not arguments.quiet)
+    given = (passages, encoder, arguments.out, arguments.shard_rows, arguments.dtype, not arguments.quiet)
+    if arguments.engine == "ray":
+        from minirag.cluster.encode import encode_corpus as encode_on_a_cluster
+
+        with contextlib.redirect_stdout(sys.stderr):  # Ray tells of workers that died where the result belongs
+            store = encode_on_a_cluster(*given, workers=arguments.workers, gpus=arguments.gpus or 0)
+    else:
+        from minirag.retrieval.encode import encode_corpus
+
+        store = encode_corpus(*given)
     result = {
         "folder": str(arguments.out),
         "rows": len(store),

@@ -1,22 +1,26 @@
-"""`minirag index build` and `minirag index info`: vectors, or for BM25 words, become something that can be searched."""
+"""`minirag index build | verify | info`: vectors, or for BM25 words, become something that can be searched."""
 
 import argparse
 import math
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from minirag.cli.common import (
     KINDS,
+    MILVUS_KINDS,
     Commands,
     command,
     index_kind,
+    index_place,
     json_option,
     open_index,
     positive,
     quiet_option,
     show,
+    size,
     table,
 )
 from minirag.errors import MiniragError
@@ -24,7 +28,12 @@ from minirag.errors import MiniragError
 BUILD = """
 minirag index build --vectors runs/vectors --kind exact --out runs/exact
 minirag index build --vectors runs/vectors --kind ivf --lists 512 --probe 16 --out runs/ivf
+minirag index build --vectors runs/vectors --kind ivfpq --pieces 64 --ram 4GB --out runs/ivfpq
 minirag index build --passages runs/passages --kind bm25 --out runs/bm25
+minirag index build --vectors runs/vectors --kind milvus-hnsw --out milvus://localhost:19530/wiki
+"""
+VERIFY = """
+minirag index verify runs/ivfpq
 """
 INFO = """
 minirag index info runs/ivf
@@ -35,13 +44,20 @@ SAMPLE = 256  # training vectors for each list
 
 
 def declare(commands: Commands) -> None:
-    group = commands.add_parser("index", help="build an index, or say what one holds", description="Indexes: build, info.")
+    group = commands.add_parser(
+        "index", help="build an index, verify it, or say what it holds", description="Indexes: build, verify, info."
+    )
     actions = group.add_subparsers(metavar="ACTION", required=True)
     parser = command(actions, "build", "build an index over vectors, or over words", BUILD, run_build)
-    parser.add_argument("--kind", choices=KINDS, default="exact", help="which index (default: %(default)s)")
+    parser.add_argument("--kind", choices=(*KINDS, *MILVUS_KINDS), default="exact", help="which index (default: %(default)s)")
     parser.add_argument("--vectors", type=Path, help="folder written by `minirag encode`; for every kind but bm25")
     parser.add_argument("--passages", type=Path, help="folder written by `minirag passages`; for bm25")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the index; an older index is replaced")
+    parser.add_argument(
+        "--out",
+        type=index_place,
+        required=True,
+        help="folder of the index, or milvus://host:port/collection for those kinds; an older index is replaced",
+    )
     parser.add_argument("--lists", type=positive, metavar="N", help="lists of an IVF (default: the square root of the rows)")
     parser.add_argument(
         "--probe",
@@ -49,10 +65,17 @@ def declare(commands: Commands) -> None:
         metavar="N",
         help=f"lists a search looks into, unless it says otherwise (default: {PROBE})",
     )
+    parser.add_argument("--pieces", type=positive, metavar="M", help="bytes of a code, for ivfpq (default: at most 64)")
+    parser.add_argument(
+        "--ram", type=size, default=size("4GB"), metavar="SIZE", help="memory for building ivf and ivfpq (default: 4GB)"
+    )
     json_option(parser)
     quiet_option(parser)
-    parser = command(actions, "info", "say what an index holds", INFO, run_info)
+    parser = command(actions, "verify", "compare an index, its vectors too, with its checksums", VERIFY, run_verify)
     parser.add_argument("index", type=Path, metavar="DIR", help="folder written by `minirag index build`")
+    json_option(parser)
+    parser = command(actions, "info", "say what an index holds", INFO, run_info)
+    parser.add_argument("index", type=index_place, metavar="DIR", help="folder written by `minirag index build`, or milvus://…")
     parser.add_argument("--verify", action="store_true", help="compare every file, and the vectors, with their checksums")
     json_option(parser)
 
@@ -61,21 +84,36 @@ def run_build(arguments: argparse.Namespace) -> None:
     source, other = ("passages", "vectors") if arguments.kind == "bm25" else ("vectors", "passages")
     if getattr(arguments, source) is None or getattr(arguments, other) is not None:
         arguments.usage_error(f"an index of kind {arguments.kind} is built from --{source}, not from --{other}")
-    if not arguments.kind.endswith("ivf") and (arguments.lists or arguments.probe):
-        arguments.usage_error(f"--lists and --probe belong to ivf and faiss-ivf, not to {arguments.kind}")
-    _keep_the_source(arguments.out, getattr(arguments, source))
+    if not arguments.kind.endswith(("ivf", "ivfpq")) and (arguments.lists or arguments.probe):
+        arguments.usage_error(f"--lists and --probe belong to kinds of ivf, not to {arguments.kind}")
+    in_milvus = isinstance(arguments.out, str)
+    if in_milvus != (arguments.kind in MILVUS_KINDS):
+        arguments.usage_error(f"an index of kind {arguments.kind} goes to a {'folder' if in_milvus else 'milvus://… address'}")
     start = time.perf_counter()
-    index = _built(arguments)
-    index.save(arguments.out)
+    if in_milvus:
+        index = _built_in_milvus(arguments)
+    else:
+        _keep_the_source(arguments.out, getattr(arguments, source))
+        index = _built(arguments)
+        index.save(arguments.out)
     seconds = time.perf_counter() - start
     result = {"folder": str(arguments.out), "kind": arguments.kind, "rows": len(index), "seconds": round(seconds, 3)}
     show(result, f"{arguments.out}: {arguments.kind} over {len(index):,} rows, built in {seconds:.1f} s", arguments.json)
+
+
+def run_verify(arguments: argparse.Namespace) -> None:
+    index = open_index(arguments.index, verify=True)
+    result = {"folder": str(arguments.index), "rows": len(index), "verified": True}
+    show(result, f"{arguments.index}: {len(index):,} rows, as they were written", arguments.json)
 
 
 def run_info(arguments: argparse.Namespace) -> None:
     from minirag.files import read_json
     from minirag.retrieval.manifest import MANIFEST, read_manifest
 
+    if isinstance(arguments.index, str):
+        _show_milvus(arguments)
+        return
     folder: Path = arguments.index
     manifest = read_manifest(folder)
     sizes = {name: _size(folder / name) for name in sorted([*manifest["files"], MANIFEST])}
@@ -96,27 +134,34 @@ def run_info(arguments: argparse.Namespace) -> None:
 
 
 def _built(arguments: argparse.Namespace) -> Any:
+    """The index that was asked for, saved."""
     if arguments.kind == "bm25":
-        return _built_bm25(arguments.passages, arguments.quiet)
+        return _saved(_built_bm25(arguments.passages, arguments.quiet), arguments.out)
     from minirag.retrieval.vectors import VectorStore
 
     store = VectorStore.open(arguments.vectors)
     lists = arguments.lists or max(round(math.sqrt(len(store))), 1)
     probe = arguments.probe or PROBE
     if arguments.kind.startswith("faiss-"):
-        return _built_faiss(arguments.kind.removeprefix("faiss-"), store, lists, probe, arguments.quiet)
+        kind = arguments.kind.removeprefix("faiss-")
+        return _saved(_built_faiss(kind, store, lists, probe, arguments.quiet), arguments.out)
     if arguments.kind == "exact":
         from minirag.retrieval.exact import ExactIndex
 
         exact = ExactIndex(store.shape[1])
         exact.add(store)
-        return exact
-    from minirag.retrieval.ivf import IVFIndex
+        return _saved(exact, arguments.out)
+    from minirag.retrieval.build import BuildSettings, build
+    from minirag.retrieval.pq import usual_pieces
 
-    ivf = IVFIndex(store.shape[1], lists, probe)
-    ivf.train(store, progress=not arguments.quiet)
-    ivf.add(store)
-    return ivf
+    pieces = arguments.pieces or usual_pieces(store.shape[1])
+    settings = BuildSettings(arguments.kind, lists, probe, pieces, ram=arguments.ram)
+    return build(store, arguments.out, settings, progress=not arguments.quiet)
+
+
+def _saved(index: Any, folder: Path) -> Any:
+    index.save(folder)
+    return index
 
 
 def _built_bm25(folder: Path, quiet: bool) -> Any:
@@ -141,6 +186,24 @@ def _built_faiss(kind: str, store: Any, lists: int, probe: int, quiet: bool) -> 
     for batch in _progress(store.batches(BATCH), len(store), quiet):
         index.add(batch)
     return index
+
+
+def _built_in_milvus(arguments: argparse.Namespace) -> Any:
+    from minirag.cluster.collection import MilvusSettings
+    from minirag.cluster.milvus import MilvusIndex
+    from minirag.retrieval.vectors import VectorStore
+
+    store = VectorStore.open(arguments.vectors)
+    lists = arguments.lists or max(round(math.sqrt(len(store))), 1)
+    kind = arguments.kind.removeprefix("milvus-")
+    return MilvusIndex.build(arguments.out, store, MilvusSettings(kind, lists, arguments.probe or PROBE), not arguments.quiet)
+
+
+def _show_milvus(arguments: argparse.Namespace) -> None:
+    index = open_index(arguments.index, verify=False)
+    found = {"kind": f"milvus-{index.settings.kind}", "rows": len(index), "dim": index.dim}
+    settings = {**asdict(index.settings), **asdict(index.memory)}
+    show({**found, "settings": settings}, table({**found, **settings, "kind": found["kind"]}), arguments.json)
 
 
 def _progress(batches: Iterable[Any], rows: int, quiet: bool) -> Iterable[Any]:

@@ -7,12 +7,24 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from minirag.cli.common import Commands, command, encoder_of, index_kind, json_option, open_index, positive, printable, show
+from minirag.cli.common import (
+    Commands,
+    command,
+    encoder_of,
+    index_kind,
+    index_place,
+    json_option,
+    open_index,
+    positive,
+    printable,
+    show,
+)
 from minirag.errors import MiniragError
 
 EXAMPLES = """
 minirag search "What is the capital of Switzerland?" --index runs/index --passages runs/passages
 minirag search "who wrote Hamlet" "who wrote Faust" --index runs/bm25 --passages runs/passages -k 3 --json
+minirag search "who wrote Hamlet" --index milvus://localhost:19530/wiki --passages runs/passages
 cat questions.txt | minirag search - --index runs/ivf --passages runs/passages --probe 32
 """
 
@@ -20,7 +32,12 @@ cat questions.txt | minirag search - --index runs/ivf --passages runs/passages -
 def declare(commands: Commands) -> None:
     parser = command(commands, "search", "find the passages for questions", EXAMPLES, run)
     parser.add_argument("questions", nargs="+", metavar="QUESTION", help="what to ask; - reads a question from each input line")
-    parser.add_argument("--index", type=Path, required=True, help="folder written by `minirag index build`")
+    parser.add_argument(
+        "--index",
+        type=index_place,
+        required=True,
+        help="folder written by `minirag index build`, or milvus://host:port/collection",
+    )
     parser.add_argument("--passages", type=Path, required=True, help="folder written by `minirag passages`")
     parser.add_argument(
         "--encoder",
@@ -37,7 +54,7 @@ def declare(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     questions = asked(arguments.questions)
-    retriever = _retriever(arguments)
+    retriever = open_retriever(arguments)
     results = []
     for found in retriever.search(questions, arguments.k):
         numbers = zip(found.rows.tolist(), found.scores.tolist(), found.probabilities.tolist(), strict=True)
@@ -65,14 +82,15 @@ def asked(given: list[str]) -> list[str]:
     return questions
 
 
-def _retriever(arguments: argparse.Namespace) -> Any:
+def open_retriever(arguments: argparse.Namespace) -> Any:
+    """The retriever over the index and the passages that the options name."""
     from minirag.corpus.store import PassageStore
     from minirag.retrieval.manifest import read_manifest
     from minirag.retrieval.retriever import Retriever
 
-    kind = index_kind(read_manifest(arguments.index))
-    if arguments.probe and kind != "ivf":
-        raise MiniragError(f"{arguments.index} is of kind {kind}, and --probe is for ivf; leave it out")
+    kind = "milvus" if isinstance(arguments.index, str) else index_kind(read_manifest(arguments.index))
+    if arguments.probe and kind not in ("ivf", "ivfpq"):
+        raise MiniragError(f"{arguments.index} is of kind {kind}, and --probe is for ivf and ivfpq; leave it out")
     if arguments.encoder and kind == "bm25":
         raise MiniragError(f"{arguments.index} is of kind bm25, which compares words; leave --encoder out")
     index = open_index(arguments.index, verify=not arguments.no_verify)

@@ -24,6 +24,7 @@ Seeds = dict[int, Result]  # a result of each seed
 EXACT_MATCH, RECALL = "exact_match", "recall"
 READ = re.compile(rf"({EXACT_MATCH}|{RECALL}), (\d+) read, (\d+) in training")
 AT = re.compile(r"recall@(\d+)")
+OF_EXACT = re.compile(r"of the top \d+ of exact search")
 TITLE = "MiniWiki, ablations as in the paper's table 6"
 
 
@@ -124,10 +125,14 @@ def retrieval_tables(path: str | Path) -> list[Table]:
     questions. Raises `MiniragError` for a file that holds something else."""
     passages, rows = _read(path, "passages", "retrieval")
     by: dict[str, dict[str, dict[int, Result]]] = {}
+    of_exact: dict[str, str] = {}
     for result, _ in rows:
-        if not (match := AT.fullmatch(result.metric)):
+        if OF_EXACT.fullmatch(result.metric):
+            of_exact[result.task] = f" {result.system} finds {result.value:.1%} {result.metric}."
+        elif not (match := AT.fullmatch(result.metric)):
             raise MiniragError(f"{path} tells {_of(result)}, which is no answer recall; {_again('retrieval')}")
-        by.setdefault(result.task, {}).setdefault(result.system, {})[int(match[1])] = result
+        else:
+            by.setdefault(result.task, {}).setdefault(result.system, {})[int(match[1])] = result
     tables = []
     for task, systems in by.items():
         lines = {
@@ -136,6 +141,7 @@ def retrieval_tables(path: str | Path) -> list[Table]:
         n = next(one.n for own in systems.values() for one in own.values())
         note = f"Measured by minirag: of {n:,} questions, those with an answer in the first K of {passages:,} passages: "
         note += "percent, with 95 % intervals (Wilson). So few passages are easier to search than the paper's 21 million."
+        note += of_exact.get(task, "")
         ks = sorted({k for own in systems.values() for k in own})
         curves = Curves(f"Answer recall, {task}", "questions with an answer found", lines)
         tables.append(table_of_curves(f"Retrieval on real questions: {task}", note, "measured", curves, ks))
