@@ -24,7 +24,7 @@ from minirag.retrieval.ivfpq import IVFPQIndex
 from minirag.retrieval.vectors import VectorStore
 
 ROWS, DIM, K = 2_500, 16, 10
-SETTINGS = {kind: BuildSettings(kind, n_lists=9, n_probe=3, pieces=4, ram=10_000_000) for kind in ("ivf", "ivfpq")}
+SETTINGS = {kind: BuildSettings(kind, n_lists=9, n_probe=3, pieces=4, ram=40_000_000) for kind in ("ivf", "ivfpq")}
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def deadly(name, function):
     return call
 import numpy as np
 np.save, os.replace, os.fsync = deadly("save", np.save), deadly("replace", os.replace), deadly("fsync", os.fsync)
-settings = building.BuildSettings(sys.argv[3], n_lists=9, n_probe=3, pieces=4, ram=10_000_000)
+settings = building.BuildSettings(sys.argv[3], n_lists=9, n_probe=3, pieces=4, ram=40_000_000)
 building.build(VectorStore.open(sys.argv[1]), Path(sys.argv[2]), settings, progress=False)
 print(calls)
 """
@@ -189,8 +189,16 @@ def test_damage_between_stages_is_found(
             build(store, tmp_path / "index", SETTINGS["ivfpq"], progress=False)
 
 
+def test_the_sample_leaves_room_for_what_learning_needs() -> None:
+    wiki = BuildSettings("ivfpq", n_lists=16_384, ram=4_000_000_000)
+    codes, products = 5 * 65_536 * 768 * 4, 8 * 64_000_000
+    assert wiki.sample(768) == int((4_000_000_000 - codes - products) / (2.5 * 768 * 4))
+    assert BuildSettings("ivf", n_lists=16_384, ram=4_000_000_000).sample(768) > wiki.sample(768)
+    assert BuildSettings("ivfpq", n_lists=100).sample(768) == 25_600  # 256 a list are enough
+
+
 def other_settings(store: VectorStore, folder: Path) -> None:
-    build(store, folder / "index", BuildSettings("ivfpq", 9, 3, 8, ram=10_000_000), progress=False)
+    build(store, folder / "index", BuildSettings("ivfpq", 9, 3, 8, ram=40_000_000), progress=False)
 
 
 def other_vectors(store: VectorStore, folder: Path) -> None:

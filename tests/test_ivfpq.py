@@ -188,13 +188,13 @@ def test_saved_loaded_revised_and_saved_again(trained, tmp_path: Path) -> None:
 def test_what_inference_mode_filled_can_be_revised_outside_of_it(trained, tmp_path: Path) -> None:
     with torch.inference_mode():
         index = index_of(trained, clustered())
-        index.search(clustered(2, seed=1), K)
+        index.search(clustered(BATCH, seed=1), K)
         index.save(tmp_path / "index")
         loaded = IVFPQIndex.load(tmp_path / "index")
     for one in (index, loaded):
         one.replace(torch.tensor([3]), torch.ones(1, DIM))
         one.remove(torch.tensor([4]))
-        one.search(clustered(2, seed=1), K)
+        one.search(clustered(BATCH, seed=1), K)
 
 
 @settings(deadline=None, max_examples=20)

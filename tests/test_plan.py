@@ -26,7 +26,7 @@ from minirag.retrieval.pretrained import mini_biencoder
 from minirag.retrieval.vectors import VectorStore
 
 GB = 1_000_000_000
-HAND = {"passages": 1_000, "dim": 8, "lists": 10, "n_probe": 2, "pieces": 4, "finalists": 50, "ram": 1_000_000, "cached": True}
+HAND = {"passages": 1_000, "dim": 8, "lists": 10, "n_probe": 2, "pieces": 4, "finalists": 50, "ram": 4_000_000, "cached": True}
 WIKIPEDIA = {"passages": ALL, "dim": 768}
 
 
@@ -48,11 +48,19 @@ def test_amounts_of_work_by_hand() -> None:
 
 
 def test_work_of_the_other_kinds_by_hand() -> None:
-    ivf, exact = (Size(**{**HAND, "kind": kind, "cached": False, "ram": 64_000}) for kind in ("ivf", "exact"))
-    # 64,000 bytes hold a sample of 64,000/(4·4·8) = 500; a row has 16 bytes, and a page for each is more than all of them
+    ram = 8 * 16_384 * 10 + 40_000
+    ivf, exact = (Size(**{**HAND, "kind": kind, "cached": False, "ram": ram}) for kind in ("ivf", "exact"))
+    # beside the products 40,000 bytes hold a sample of 40,000/(2.5·4·8) = 500; a row has 16 bytes, and a page for each is more
+    # than all of them
     assert work.train(ivf) == {"kmeans": 500 * 10 * 10, "read": 16_000}
-    # 1,000 vectors of 4·32 bytes are two groups: so the store is read twice
-    assert work.fill(ivf) == {"read": 32_000, "take": 1_000, "bytes": 1_000, "write": 8_000, "sha": 8_000}
+    # 1,000 vectors of 4·32 bytes are two groups of 64,000: so the store is read twice
+    assert work.fill(dataclasses.replace(ivf, ram=64_000)) == {
+        "read": 32_000,
+        "take": 1_000,
+        "bytes": 1_000,
+        "write": 8_000,
+        "sha": 8_000,
+    }
     assert work.train(exact) == work.fill(exact) == {}
     assert work.code(exact) == {"read": 16_000, "bytes": 1_000, "write": 8_000, "sha": 8_000}
     assert work.search(exact) == {"scan": 1_000, "take": 64, "read": 0}
@@ -133,8 +141,9 @@ def test_advice_fits_the_machine(ram: int, disk: int, advised: tuple[str, str], 
 
 
 def test_advice_says_what_to_raise_and_when_the_sample_is_small() -> None:
-    told = plan(Size(**WIKIPEDIA, ram=1 * GB), made_up(), 4 * GB, 500 * GB).advice
-    assert any(each.startswith("18,337 lists are learnt from 81,380 vectors, which is few; allow 8.8 GB") for each in told)
+    told = plan(Size(**WIKIPEDIA, ram=2 * GB), made_up(), 4 * GB, 500 * GB).advice
+    # (2 GB − 5·65,536·3,072 bytes for the codes − 8·64 million for products) / (2.5·3,072)
+    assert any(each.startswith("18,337 lists are learnt from 62,678 vectors, which is few; allow 7.0 GB") for each in told)
     assert any("raise n_probe first: 16 of 18,337 lists" in each and "32 take" in each for each in told)
     assert any(each.startswith("then finalists: each of 200") for each in told)
     told = plan(Size(**WIKIPEDIA, ram=10 * GB), made_up(), 4 * GB, 500 * GB).advice

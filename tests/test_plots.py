@@ -20,6 +20,7 @@ MAKE = {
     "map": lambda: plots.map_2d(torch.tensor([[0.0, 1.0], [2.0, 3.0]]), ["g", "h"], ["p", "q"]),
     "heat": lambda: plots.similarity_heatmap(torch.eye(2), ["q1", "q2"], ["z1", "z2"]),
     "lists": lambda: plots.list_sizes(torch.tensor([1, 2, 2, 7])),
+    "growth": lambda: plots.growth({"one": [(10, 1.0), (20, 2.5)]}, {"one": [(10, 1.1), (40, 4.4)]}, "seconds"),
 }
 
 
@@ -87,6 +88,22 @@ def test_the_histogram_counts_every_list() -> None:
     (axes,) = MAKE["lists"]().axes
     assert sum(bar.get_height() for bar in axes.patches) == 4
     assert "mean 3.0" in texts(MAKE["lists"]())
+
+
+def test_growth_shows_what_was_measured_and_the_prediction_hollow() -> None:
+    (axes,) = MAKE["growth"]().axes
+    points, line, foreseen, _ = axes.lines
+    assert points.get_xydata().tolist() == [[10, 1.0], [20, 2.5]]
+    assert line.get_xydata().tolist() == [[10, 1.1], [40, 4.4]]
+    assert foreseen.get_xydata().tolist() == [[40, 4.4]]
+    assert (points.get_markerfacecolor() == "none", foreseen.get_markerfacecolor()) == (False, "none")
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["10", "20", "40"]
+
+
+def test_growth_without_a_line() -> None:
+    (axes,) = plots.growth({"one": [(10, 1.0)]}, {}, "seconds").axes
+    assert [len(line.get_xdata()) for line in axes.lines] == [1, 0]
 
 
 def test_the_callers_settings_stay() -> None:

@@ -222,3 +222,18 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(MiniragError, match="holds something other than what is to be written"):
         VectorStore.from_array(tmp_path, torch.eye(2))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_what_the_system_is_told_changes_no_number(tmp_path: Path, dtype: str) -> None:
+    rows = torch.randn(3_000, 40)
+    store = VectorStore.from_array(tmp_path / "v", rows, dtype, shard_rows=700)
+    ids = torch.randint(0, 3_000, (500,))
+    before = store.take(ids)
+    store.here_and_there()
+    store.prefetch(ids)
+    store.prefetch(torch.tensor([0, 699, 700, 2_999]))
+    assert torch.equal(store.take(ids), before)
+    store.release()
+    assert torch.equal(store.take(ids), before)
+    VectorStore.from_array(tmp_path / "none", rows[:0]).release()

@@ -116,7 +116,7 @@ def stages_of(size: Size, calibration: Calibration, ram: int, download: bool = T
     packed = math.ceil(PACKED * n / ALL)
     shard = min(n, SHARD)
     encoding = base + 2 * calibration.weights + shard * (4 * size.dim + TEXT + TOKEN * 137)
-    held = COPIES * size.settings.sample(size.dim) * 4 * size.dim
+    held = min(size.settings.training(size.dim), size.ram) if size.kind != "exact" else 0
     compared = 4 * min(SCORES, ROWS * size.settings.n_lists)  # products of vectors and centroids
     written = {"encode": n, "write": size.vectors, "sha": size.vectors}
     coded = 0 if size.kind == "exact" else n * (4 + (size.pieces if size.kind == "ivfpq" else 0))
@@ -125,9 +125,7 @@ def stages_of(size: Size, calibration: Calibration, ram: int, download: bool = T
         *got,
         _stage("passages", {"passages": n}, calibration, base + 24 * n, n * TEXT),
         _stage("encode", written, calibration, encoding, size.vectors),
-        _stage(
-            "train", work.train(size), calibration, base + (min(held, size.ram) + compared if size.kind != "exact" else 0), 0
-        ),
+        _stage("train", work.train(size), calibration, base + held, 0),
         _stage("code", work.code(size), calibration, base + 3 * shard * 4 * size.dim + compared, coded or work.on_disk(size)),
         _stage("list", work.fill(size), calibration, base + _listing(size), 0 if size.kind == "exact" else work.on_disk(size)),
         _stage("verify", work.verify(size), calibration, base, 0),
@@ -197,7 +195,7 @@ def advice(size: Size, best: Choice, choices: tuple[Choice, ...], calibration: C
         return said
     sample, lists = min(size.settings.sample(size.dim), size.passages), size.settings.n_lists
     if sample < PER_LIST * lists:
-        wanted = PER_LIST * lists * 16 * size.dim
+        wanted = size.settings.beside(size.dim) + int(COPIES * 4 * size.dim) * PER_LIST * lists
         said.append(f"{lists:,} lists are learnt from {sample:,} vectors, which is few; allow {_gb(wanted)} for building")
     more = dataclasses.replace(size, n_probe=2 * size.n_probe)
     before, after = (1e3 * seconds(work.search(each), calibration)[0] for each in (size, more))

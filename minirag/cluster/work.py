@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from minirag.cluster.calibration import Calibration
-from minirag.retrieval.build import CELL, COPIES, BuildSettings
+from minirag.retrieval.build import CELL, BuildSettings
+from minirag.retrieval.list_files import COPIES
 from minirag.retrieval.pq import SAMPLE, WORDS
 from minirag.retrieval.visits import BLOCK
 

@@ -27,17 +27,18 @@ from minirag.retrieval.code_lists import CodeLists, Part, first_blocks
 from minirag.retrieval.disk import mapped, read_index, write_index
 from minirag.retrieval.ivf import IVFIndex
 from minirag.retrieval.ivfpq import IVFPQIndex
-from minirag.retrieval.kmeans import PER_CELL, assign
+from minirag.retrieval.kmeans import PER_CELL, ROWS, SCORES, assign
 from minirag.retrieval.list_files import fill_lists
 from minirag.retrieval.manifest import is_index
 from minirag.retrieval.memory import Memory
-from minirag.retrieval.pq import ProductQuantizer
+from minirag.retrieval.pq import SAMPLE, ProductQuantizer
 from minirag.retrieval.vector_writer import VectorSettings, VectorWriter, shard_path
 from minirag.retrieval.vectors import VectorStore, advise
 from minirag.retrieval.visits import BLOCK
 
 CELL = 4  # bytes of a list's number
-COPIES = 4  # of the sample that training holds at once
+COPIES = 2.5  # of the sample that training the cells holds at once, and
+CODED_COPIES = 5  # of its part from which codes are learnt
 GB = 1_000_000_000
 
 Index = IVFIndex | IVFPQIndex
@@ -57,8 +58,17 @@ class BuildSettings:
     ram: int = 4 * GB  # bytes: bounds the sample, and the vectors held at once
 
     def sample(self, dim: int) -> int:
-        """Vectors to train on: 256 a list, or what fits."""
-        return min(self.n_lists * PER_CELL, self.ram // (COPIES * 4 * dim))
+        """Vectors to train on: 256 a list, or what fits beside the rest."""
+        return min(self.n_lists * PER_CELL, max(int((self.ram - self.beside(dim)) / (COPIES * 4 * dim)), 0))
+
+    def beside(self, dim: int) -> int:
+        """Bytes that training needs beside the sample: for the codes' own training, and for a table of products."""
+        learning = CODED_COPIES * min(SAMPLE, self.n_lists * PER_CELL) * 4 * dim if self.kind == "ivfpq" else 0
+        return learning + 8 * min(ROWS * self.n_lists, SCORES)
+
+    def training(self, dim: int) -> int:
+        """Bytes that training needs in all."""
+        return self.beside(dim) + int(COPIES * 4 * dim * self.sample(dim))
 
     def empty(self, dim: int) -> Index:
         """The index before it has learnt anything."""

@@ -59,11 +59,6 @@ class CodeLists:
         alive = self.rows >= 0
         yield self.rows[alive].long(), cells[alive], self.codes[alive]
 
-    def sizes(self) -> Int64[Tensor, " C"]:
-        """Rows that are alive in each list."""
-        ((_, cells, _),) = self.parts()
-        return torch.bincount(cells, minlength=len(self.first) - 1)
-
     def drop(self, rows: Int64[Tensor, " n"]) -> None:
         """Empty the slots of these rows."""
         self.rows[torch.isin(self.rows, rows.to(torch.int32))] = -1

@@ -56,7 +56,7 @@ def import_faiss(
         return _coded(file, folder / "index", found)
     dim = _searched_dim(file, found)
     places = Places(found.rows, [file])
-    for item, (row, start) in enumerate(zip(rows.tolist(), found.starts.tolist(), strict=True)):
+    for item, (row, start) in enumerate(zip(map(int, rows), map(int, found.starts), strict=True)):
         places.put(row, 0, item, Vector(dim, "<f4", Raw(start, start + 4 * dim, "")))
     fingerprint = passages.fingerprint if passages is not None else ""
     store = gather(places, folder / "vectors", fingerprint, dtype, progress=progress)

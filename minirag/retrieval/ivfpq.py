@@ -9,6 +9,8 @@ stay on the disk: 21 million codes take 1.4 GB, and a question asks the disk for
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import torch
@@ -31,6 +33,8 @@ KIND = "ivfpq"
 TABLE = 1_500  # to make the tables of some questions takes as long as to look up so many rows (measured, D = 768)
 LANES = 16  # questions that a register of 512 bits holds: for fewer the product that makes tables takes longer
 ADD = 8_192  # rows coded at once
+FEW, TRIED, SLOW = 4_096, 64, 20e-6  # rows; rows; seconds a row that tell of a disk
+_ROOM = threading.local()
 ARRAYS = ("centroids", "anchors", "rotation", "codebooks")
 
 
@@ -212,7 +216,7 @@ class IVFPQIndex:
         cells = torch.arange(self.n_lists).repeat_interleave(torch.tensor(visits.counts))  # [pairs]
         start = (questions @ self.anchors.T)[visits.asking, cells][:, None]  # [pairs, 1]
         asking = F.pad(visits.asking, (0, LANES))
-        out, place, pair = torch.empty(len(visits.block) * BLOCK), 0, 0
+        out, place, pair = scratch(len(visits.block) * BLOCK), 0, 0
         for cell, asked in enumerate(visits.counts):
             if asked:
                 many = -(-asked // LANES) * LANES  # those beyond `asked` are other lists', and their scores are not looked at
@@ -228,9 +232,19 @@ class IVFPQIndex:
         """The finalists' exact scores, from the vectors on disk."""
         found = Candidates(questions, self.memory, k)
         query, place = (ids >= 0).nonzero(as_tuple=True)
+        self._prefetch(ids[query, place].unique())
         found.add(query, ids[query, place], torch.full((len(query),), torch.inf))
         scores, best = found.best()
         return scores.float(), best
+
+    def _prefetch(self, rows: Int64[Tensor, " n"]) -> None:
+        """Have the disk read the rows side by side: always if they are few, else where a few of them show that it has to."""
+        if len(rows) > FEW:
+            begun = time.perf_counter()
+            self.memory.take(rows[:: len(rows) // TRIED])
+            if time.perf_counter() - begun < TRIED * SLOW:
+                return
+        self.memory.prefetch(rows)
 
     def _offsets(self) -> Tensor:
         return torch.arange(0, self.pieces * WORDS, WORDS, dtype=torch.int32)
@@ -268,6 +282,16 @@ class IVFPQIndex:
     def _check_trained(self) -> None:
         if not len(self.centroids):
             raise MiniragError("the index has no centroids yet; call train with a sample of the vectors first")
+
+
+@torch.inference_mode(False)  # the room outlives the mode it was made in
+def scratch(numbers: int) -> Float32[Tensor, " n"]:
+    """Room for so many numbers, the same at each call of a thread: what is freed and asked for again comes from the system
+    page by page, and that takes as long as the lookups."""
+    room = getattr(_ROOM, "numbers", None)
+    if room is None or len(room) < numbers:
+        room = _ROOM.numbers = torch.empty(numbers)
+    return room[:numbers]
 
 
 def _lookups(lists: CodeLists, probes: Int64[Tensor, "B P"]) -> tuple[int, int]:

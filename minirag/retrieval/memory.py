@@ -115,6 +115,11 @@ class Memory:
         if self._base is not None:
             self._base.release()
 
+    def prefetch(self, ids: Int64[Tensor, " n"]) -> None:
+        """Have the store read these rows, all at once (see `VectorStore.prefetch`)."""
+        if self._base is not None:
+            self._base.prefetch(ids[ids < self._base_rows])
+
     def here_and_there(self) -> None:
         """From now on rows are read one here and one there (see `VectorStore.here_and_there`)."""
         if self._base is not None:

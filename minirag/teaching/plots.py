@@ -202,6 +202,34 @@ def list_sizes(sizes: Int[Tensor, " C"], title: str = "") -> Figure:
     return figure
 
 
+@styled
+def growth(
+    measured: Mapping[str, Sequence[tuple[int, float]]],
+    lines: Mapping[str, Sequence[tuple[int, float]]],
+    what: str,
+    title: str = "",
+) -> Figure:
+    """Cost at growing sizes, both axes logarithmic: (size, cost) of each kind as points, and under the same name a dashed line,
+    say the one fitted, whose last point is a prediction and hollow."""
+    figure, axes = axes_of(4.8, 3.2)
+    for (name, points), colour, marker in zip(measured.items(), PALETTE, MARKERS, strict=False):
+        sizes, costs = zip(*points, strict=True)
+        axes.plot(sizes, costs, color=colour, marker=marker, markersize=5, linestyle="", label=name)
+        if name in lines:
+            sizes, costs = zip(*lines[name], strict=True)
+            axes.plot(sizes, costs, color=colour, linestyle="--", linewidth=1.2)
+            axes.plot(sizes[-1:], costs[-1:], color=colour, marker=marker, markersize=9, markerfacecolor="none", linestyle="")
+    axes.plot(
+        [], [], color=GREY, marker="o", markersize=9, markerfacecolor="none", linestyle="--", label="fitted, and predicted"
+    )
+    axes.set(xscale="log", yscale="log", xlabel="vectors", ylabel=what, title=title)
+    ticks = sorted({size for points in (*measured.values(), *lines.values()) for size, _ in points})
+    axes.set_xticks(ticks, [f"{size:,}" for size in ticks])
+    axes.minorticks_off()
+    axes.legend(fontsize=8)
+    return figure
+
+
 def svg(figure: Figure, description: str) -> str:
     """The figure as an `<svg>` element with `description` as its accessible name: no date, the same text each time.
 
