@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from minirag.cli.common import Commands, command, model_options, open_model, positive
+from minirag.cli.common import MADE, Commands, command, model_options, open_model, positive
 from minirag.errors import MiniragError
 
 EXAMPLES = """
@@ -49,9 +49,13 @@ def _service(arguments: argparse.Namespace) -> Any:
     from minirag.cli.search import open_retriever
     from minirag.serve.service import Service
 
+    if arguments.index == MADE / "exact" and not arguments.index.exists():
+        raise MiniragError(f"{arguments.index} does not exist; run `minirag quickstart` once, or name --index and --passages")
     if not arguments.answer:
         return Service(open_retriever(arguments))
     model = open_model(arguments)
+    if arguments.probe and not hasattr(model.retriever.index, "n_probe"):
+        raise MiniragError(f"{arguments.index} has no lists, and --probe is for ivf and ivfpq; leave it out")
     if arguments.probe:
         model.retriever.index.n_probe = arguments.probe
     return Service(model.retriever, model)

@@ -2,7 +2,7 @@
 
     GET  /                        a search box, the passages with p(z|x), the answer with p(z|x, y)
     GET  /api/search?q=…&k=5      {"question", "passages": [{"id", "title", "text", "row", "score", "probability"}]}
-    GET  /api/answer?q=…&k=5      {"question", "answer", "probability", "scheme", "passages": [… "posterior", "holds_answer"]}
+    GET  /api/answer?q=…&k=5      {"question", "answer", "probability", "scheme", "passages": [… "posterior", "pieces"]}
     POST                          the same with {"q": "…", "k": 5}
     GET  /api/info, /healthz      what is served; that it is
 
@@ -18,10 +18,10 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from minirag.errors import MiniragError
 from minirag.serve.batching import Batcher, Busy
@@ -34,15 +34,17 @@ PAGE = {"/": ("page.html", "text/html"), "/page.js": ("page.js", "text/javascrip
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def application(service: Service, limits: Limits, hosts: frozenset[str] | None = None) -> Starlette:
+def application(service: Service, limits: Limits, hosts: frozenset[str] | None = None) -> ASGIApp:
     """The application. `hosts`: the names it may be called by (None: any); on loopback its own, so that no page from
     elsewhere can have a browser ask here under another name."""
     batchers = {"search": Batcher(service.search, limits.most, limits.waiting)}
     if service.model is not None:
-        batchers["answer"] = Batcher(service.answer, limits.most, limits.waiting)
+        batchers["answer"] = Batcher(service.answer, min(limits.most, limits.answers), limits.waiting)
+    most_k = {"search": limits.k, "answer": limits.answer_k}
+    facts = service.info() | {"most_k": {name: most_k[name] for name in batchers}}  # once: fingerprints read all weights
 
     async def info(_: Request) -> Response:
-        return JSONResponse(service.info())
+        return JSONResponse(facts)
 
     async def healthy(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -54,14 +56,12 @@ def application(service: Service, limits: Limits, hosts: frozenset[str] | None =
             batcher.close()
 
     routes = [Route(path, _file(*file)) for path, file in PAGE.items()]
-    routes += [Route(f"/api/{name}", _asking(one, limits), methods=["GET", "POST"]) for name, one in batchers.items()]
+    routes += [
+        Route(f"/api/{name}", _asking(one, limits, most_k[name]), methods=["GET", "POST"]) for name, one in batchers.items()
+    ]
     routes += [Route("/api/info", info), Route("/healthz", healthy)]
-    return Starlette(
-        routes=routes,
-        lifespan=lifespan,
-        middleware=[Middleware(Guard, hosts=hosts)],
-        exception_handlers={HTTPException: _told, Exception: _failed},
-    )
+    handlers = {HTTPException: _told, Exception: _failed}
+    return Guard(Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers), hosts)  # around faults, too
 
 
 def _file(name: str, kind: str) -> Endpoint:
@@ -71,9 +71,9 @@ def _file(name: str, kind: str) -> Endpoint:
     return file
 
 
-def _asking(batcher: Batcher[Asked, Facts], limits: Limits) -> Endpoint:
+def _asking(batcher: Batcher[Asked, Facts], limits: Limits, most_k: int) -> Endpoint:
     async def ask(request: Request) -> Response:
-        asked = await asked_in(request, limits)
+        asked = await asked_in(request, limits, most_k)
         try:
             return JSONResponse(await batcher.ask(asked, limits.seconds))
         except Busy:
@@ -87,10 +87,14 @@ def _asking(batcher: Batcher[Asked, Facts], limits: Limits) -> Endpoint:
     return ask
 
 
-async def _told(_: Request, error: Exception) -> Response:
+async def _told(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    sentences = {404: "there is nothing here; see /, /api/info, /api/search and, with a model, /api/answer"}
-    sentence = sentences.get(error.status_code, error.detail)
+    sentence = error.detail
+    if error.status_code == 404:
+        sentence = "there is nothing here; see /, /api/info, /api/search and, with a model, /api/answer"
+    if error.status_code == 405:
+        methods = sorted((error.headers or {}).get("Allow", "").split(", "))
+        sentence = f"{request.method} is not answered here; use {' or '.join(methods)}"
     return JSONResponse({"error": sentence}, error.status_code, error.headers)
 
 

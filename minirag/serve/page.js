@@ -26,17 +26,10 @@ const weight = (kind, name, p) => {
   return row;
 };
 
-// A passage with the answer marked where it stands, as a word of its own.
-const body = (text, answer) => {
+// A passage with the answer marked where it stands.
+const body = (z) => {
   const paragraph = made("p", "body");
-  let from = 0;
-  while (answer) {
-    const place = text.toLowerCase().indexOf(answer.toLowerCase(), from);
-    if (place < 0) break;
-    paragraph.append(text.slice(from, place), made("mark", "", text.slice(place, place + answer.length)));
-    from = place + answer.length;
-  }
-  paragraph.append(text.slice(from));
+  for (const [text, isAnswer] of z.pieces ?? [[z.text, false]]) paragraph.append(isAnswer ? made("mark", "", text) : text);
   return paragraph;
 };
 
@@ -46,7 +39,7 @@ const show = (found) => {
   found.passages.forEach((z, i) => {
     const item = made("li");
     item.append(made("h3", "", z.title), made("p", "meta", `${i + 1} · passage ${z.id}`));
-    item.append(body(z.text, z.holds_answer ? found.answer : ""), weight("prior", "p(z|x)", z.probability));
+    item.append(body(z), weight("prior", "p(z|x)", z.probability));
     if (z.posterior !== undefined) item.append(weight("posterior", "p(z|x, y)", z.posterior));
     list.append(item);
   });
@@ -81,6 +74,7 @@ at("form").addEventListener("submit", (event) => {
 });
 fetch("api/info").then((response) => response.json()).then((info) => {
   answers = info.answers;
+  at("k").max = info.most_k[answers ? "answer" : "search"];
   at("posterior-key").hidden = !answers;
   at("info").textContent = `${info.passages.toLocaleString("en")} passages · ${info.index}`;
   const q = new URLSearchParams(location.search).get("q"); // a question in the address is asked at once

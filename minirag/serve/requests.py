@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import unicodedata
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from minirag.serve.service import Asked
 
@@ -18,17 +20,19 @@ class Limits:
 
     question: int = 1_000  # characters
     k: int = 100
+    answer_k: int = 20  # a generator reads every passage
     body: int = 16_384  # bytes
     most: int = 64  # requests worked on together
+    answers: int = 8  # and answers
     waiting: int = 256  # requests that may wait
-    seconds: float = 30.0  # after which a request is given up
+    seconds: float = 30.0  # to come in, and again to be answered
     usual_k: int = 5
 
 
-async def asked_in(request: Request, limits: Limits) -> Asked:
+async def asked_in(request: Request, limits: Limits, most_k: int) -> Asked:
     """The question and k of a GET's address or a POST's JSON. Raises `HTTPException` with a status from 400 to 415."""
     if request.method == "POST":
-        fields = await _json_object(request, limits.body)
+        fields = await _json_object(request, limits)
         question, k = fields.pop("q", None), fields.pop("k", limits.usual_k)
     else:
         pairs = request.query_params.multi_items()
@@ -42,22 +46,24 @@ async def asked_in(request: Request, limits: Limits) -> Asked:
         _refuse("there is no question; give it as q, in words")
     if len(question) > limits.question:
         _refuse(f"the question has {len(question):,} characters; at most {limits.question:,} are read")
-    if not question.isprintable() or "\ufffd" in question:
+    if "\ufffd" in question or any(unicodedata.category(sign) in ("Cc", "Cs") for sign in question):
         _refuse("the question holds characters that are no text; give it in UTF-8, on one line")
-    if type(k) is not int or not 1 <= k <= limits.k:
-        _refuse(f"k is the number of passages, a whole number from 1 to {limits.k}")
+    if type(k) is not int or not 1 <= k <= most_k:
+        _refuse(f"k is the number of passages, a whole number from 1 to {most_k}")
     return Asked(question.strip(), k)
 
 
-async def _json_object(request: Request, most: int) -> dict[str, Any]:
+async def _json_object(request: Request, limits: Limits) -> dict[str, Any]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         _refuse("a POST is answered to JSON only; send it with content-type application/json", 415)
-    body = bytearray()
-    async for part in request.stream():  # what is sent in pieces tells no length beforehand
-        body += part
-        if len(body) > most:
-            _refuse(f"the request is longer than {most:,} bytes; ask for one thing at a time", 413)
+    try:
+        async with asyncio.timeout(limits.seconds):
+            body = await _body(request, limits.body)
+    except TimeoutError:
+        _refuse(f"the request did not come in within {limits.seconds:g} seconds; send it at once", 408)
+    except ClientDisconnect:
+        _refuse("the request broke off")
     try:
         fields = json.loads(body.decode("utf-8"), parse_constant=lambda name: _refuse(f"{name} is no JSON"))
     except UnicodeDecodeError:
@@ -67,6 +73,15 @@ async def _json_object(request: Request, most: int) -> dict[str, Any]:
     if not isinstance(fields, dict):
         _refuse('the request is no JSON object; send {"q": "…", "k": 5}')
     return fields
+
+
+async def _body(request: Request, most: int) -> bytearray:
+    body = bytearray()
+    async for part in request.stream():  # what is sent in pieces tells no length beforehand
+        body += part
+        if len(body) > most:
+            _refuse(f"the request is longer than {most:,} bytes; ask for one thing at a time", 413)
+    return body
 
 
 def _number(text: str) -> int | None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import ipaddress
+import signal
 import socket
+from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from minirag.errors import MiniragError
 from minirag.serve.app import application
@@ -14,6 +21,7 @@ from minirag.serve.service import Service
 
 HEAD = 16_384  # bytes of a request's first line and headers
 BACKLOG = 256
+CONNECTIONS = 512
 
 
 def serve(service: Service, host: str, port: int, most: int = 64) -> None:
@@ -21,13 +29,36 @@ def serve(service: Service, host: str, port: int, most: int = 64) -> None:
     with _listening(host, port) as listening:
         name, own_port = listening.getsockname()[:2]
         shown = f"[{name}]" if ":" in name else name
-        hosts = LOOPBACK if name in ("127.0.0.1", "::1") else None
+        hosts = LOOPBACK | {shown} if ipaddress.ip_address(name.partition("%")[0]).is_loopback else None
         server = uvicorn.Server(configured(service, Limits(most=most), hosts))
         print(
             f"minirag serves {len(service.retriever.passages):,} passages at http://{shown}:{own_port} (Ctrl-C stops)",
             flush=True,
         )
-        server.run([listening])
+        with _stopped_by_signals(server):
+            server.run([listening])
+
+
+class Impatient(H11Protocol):
+    """HTTP for which a request has to come in within `timeout_keep_alive` seconds, so that nobody holds a connection for
+    ever who sends nothing, or a byte now and then."""
+
+    _before: Any = None  # the request that was the latest when last looked at
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch = self.loop.call_later(self.timeout_keep_alive, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._watch.cancel()
+        super().connection_lost(exc)
+
+    def _look(self) -> None:
+        idle = self.cycle is None or self.cycle.response_complete
+        if idle and self.cycle is self._before:
+            self.transport.close()
+        self._before = self.cycle
+        self._watch = self.loop.call_later(self.timeout_keep_alive, self._look)
 
 
 def configured(service: Service, limits: Limits, hosts: frozenset[str] | None) -> uvicorn.Config:
@@ -38,11 +69,27 @@ def configured(service: Service, limits: Limits, hosts: frozenset[str] | None) -
         access_log=False,
         server_header=False,
         h11_max_incomplete_event_size=HEAD,
-        http="h11",
+        http=Impatient,
+        limit_concurrency=CONNECTIONS,
         ws="none",
         timeout_keep_alive=15,
         timeout_graceful_shutdown=int(limits.seconds) + 1,
     )
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(server: uvicorn.Server) -> Iterator[None]:
+    """A signal is how the service ends, and no failure: uvicorn hands it on, when it has stopped, to whoever had it before."""
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    before = {sign: signal.signal(sign, stop) for sign in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from minirag.corpus.passages import Passage
+from minirag.corpus.words import pieces
 from minirag.rag.answer import Answer
 from minirag.rag.model import RagModel
 from minirag.retrieval.retriever import Retrieved, Retriever
@@ -24,10 +26,14 @@ class Asked:
 
 
 class Service:
-    """Searches, and answers if there is a model. Batches come in as they are and go out in the same order."""
+    """Searches, and answers if there is a model. Batches come in as they are and go out in the same order.
+
+    One batch of either kind at a time: both use the same encoder, and all processors.
+    """
 
     def __init__(self, retriever: Retriever, model: RagModel | None = None) -> None:
         self.retriever, self.model = retriever, model
+        self._turn = threading.Lock()
 
     def info(self) -> Facts:
         """What is served."""
@@ -43,22 +49,23 @@ class Service:
         }
 
     def search(self, asked: Sequence[Asked]) -> list[Facts]:
-        """The passages of each question with p(z|x), over its own k."""
-        found = self.retriever.search([one.question for one in asked], max(one.k for one in asked))
-        return [_passages(_first(each, one.k)) for one, each in zip(asked, found, strict=True)]
+        """The passages of each question with p(z|x)."""
+        return self._by_k(asked, lambda questions, k: list(map(_passages, self.retriever.search(questions, k))))
 
     def answer(self, asked: Sequence[Asked]) -> list[Facts]:
         """The answer to each question, with p(y|x), p(z|x) and p(z|x, y)."""
-        assert self.model is not None
-        answers: dict[int, Facts] = {}
-        for k in {one.k for one in asked}:  # the answer depends on all passages that are read
-            rows = [row for row, one in enumerate(asked) if one.k == k]
-            answers |= zip(rows, map(_answer, self.model.answer([asked[row].question for row in rows], k)), strict=True)
-        return [answers[row] for row in range(len(asked))]
+        model = self.model
+        assert model is not None
+        return self._by_k(asked, lambda questions, k: list(map(_answer, model.answer(questions, k))))
 
-
-def _first(found: Retrieved, k: int) -> Retrieved:
-    return Retrieved(found.question, found.passages[:k], found.rows[:k], found.scores[:k])
+    def _by_k(self, asked: Sequence[Asked], work: Callable[[list[str], int], list[Facts]]) -> list[Facts]:
+        """`work` for all of one k together: an answer, and what an approximate index finds, depend on it."""
+        done: dict[int, Facts] = {}
+        with self._turn:
+            for k in {one.k for one in asked}:
+                rows = [row for row, one in enumerate(asked) if one.k == k]
+                done |= zip(rows, work([asked[row].question for row in rows], k), strict=True)
+        return [done[row] for row in range(len(asked))]
 
 
 def _passages(found: Retrieved) -> Facts:
@@ -68,12 +75,9 @@ def _passages(found: Retrieved) -> Facts:
 
 
 def _answer(answer: Answer) -> Facts:
-    holding = answer.holding()
-    passages = [
-        _shown(z) | {"probability": prior, "posterior": support, "holds_answer": k in holding}
-        for k, (z, prior, support) in enumerate(
-            zip(answer.passages, answer.prior.tolist(), answer.support.tolist(), strict=True)
-        )
+    passages = [  # with the text in pieces, and whether each is the answer
+        _shown(z) | {"probability": prior, "posterior": support, "pieces": pieces(z.text, [answer.text])}
+        for z, prior, support in zip(answer.passages, answer.prior.tolist(), answer.support.tolist(), strict=True)
     ]
     told = {"answer": answer.text, "probability": math.exp(answer.log_probability), "scheme": answer.scheme}
     return {"question": answer.question, **told, "passages": passages}
