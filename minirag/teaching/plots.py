@@ -211,6 +211,8 @@ def growth(
 ) -> Figure:
     """Cost at growing sizes, both axes logarithmic: (size, cost) of each kind as points, and under the same name a dashed line,
     say the one fitted, whose last point is a prediction and hollow."""
+    from matplotlib.ticker import LogLocator
+
     figure, axes = axes_of(4.8, 3.2)
     for (name, points), colour, marker in zip(measured.items(), PALETTE, MARKERS, strict=False):
         sizes, costs = zip(*points, strict=True)
@@ -225,6 +227,8 @@ def growth(
     axes.set(xscale="log", yscale="log", xlabel="vectors", ylabel=what, title=title)
     ticks = sorted({size for points in (*measured.values(), *lines.values()) for size, _ in points})
     axes.set_xticks(ticks, [f"{size:,}" for size in ticks])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.minorticks_off()
     axes.legend(fontsize=8)
     return figure
