@@ -125,8 +125,8 @@ def encoder_of(index: Any, name: str | None) -> Any:
     return mini if made_by == mini.fingerprint else open_encoder("minilm")
 
 
-def model_options(parser: argparse.ArgumentParser) -> None:
-    """Which model, over which index and passages."""
+def model_options(parser: argparse.ArgumentParser, verified: bool = True) -> None:
+    """Which model, over which index and passages; `verified`: whose checksums are compared unless told otherwise."""
     parser.add_argument(
         "--index", type=index_place, default=MADE / "exact", help="a saved index, or milvus://… (default: the quickstart's)"
     )
@@ -135,7 +135,8 @@ def model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encoder", metavar="PATH[,PATH2]", help="what encoded the passages (default: the model's, or a shipped one)"
     )
-    parser.add_argument("--no-verify", action="store_true", help="do not compare the index's checksums first")
+    if verified:
+        parser.add_argument("--no-verify", action="store_true", help="do not compare the index's checksums first")
 
 
 def open_model(arguments: argparse.Namespace) -> Any:

@@ -17,7 +17,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 def declare(commands: Commands) -> None:
     parser = command(commands, "serve", "answer questions over HTTP, on a page and as JSON", EXAMPLES, run)
-    model_options(parser)
+    model_options(parser, verified=False)
     parser.add_argument("--answer", action="store_true", help="answer, too, by --model or the small reader that ships")
     parser.add_argument("--probe", type=positive, metavar="N", help="lists of an ivf to look into (default: as it was built)")
     parser.add_argument("--verify", action="store_true", help="compare all checksums first; minutes for a large index")
