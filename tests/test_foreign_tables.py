@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from minirag.cli import main
 from minirag.corpus.passages import Passage
@@ -169,6 +169,7 @@ def test_files_cut_short(tmp_path: Path, suffix: str) -> None:
         import_wiki_dpr([tmp_path / "text"], tmp_path / "wiki", progress=False)
 
 
+@example(suffix="arrow", edits=[(0.0234375, b"\x80")])  # a column's name that is no UTF-8
 @given(
     suffix=st.sampled_from(["arrow", "feather", "parquet"]),
     edits=st.lists(st.tuples(st.floats(0, 0.9999), st.binary(min_size=1, max_size=8)), min_size=1, max_size=3),

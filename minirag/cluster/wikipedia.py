@@ -70,8 +70,9 @@ class Recipe:
 DPR = "facebook/dpr-question_encoder-single-nq-base,facebook/dpr-ctx_encoder-single-nq-base"
 RECIPES = {
     "pocket": Recipe("miniwiki", "mini", shard_rows=1_024),
-    "campus": Recipe("psgs_w100", "minilm", limit=1_000_000),
-    "paper": Recipe("psgs_w100", DPR),
+    # Of 246 lists over 9,623 real passages 16 hold 81 to 86 % of exact search's top 20, and 64 hold 96 to 97 %.
+    "campus": Recipe("psgs_w100", "minilm", limit=1_000_000, n_probe=64),
+    "paper": Recipe("psgs_w100", DPR, n_probe=128),
 }
 
 

@@ -147,7 +147,7 @@ def _batches(file: Path, *columns: str) -> Iterator[tuple[int, pa.RecordBatch]]:
             batch.validate(full=True)  # lengths written in a file are not to lead out of it
             yield first, batch
             first += len(batch)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:  # a name that is no UTF-8 is a ValueError
         why = " ".join(str(error).split())[:200]
         raise MiniragError(f"{file} cannot be read as Arrow or Parquet after row {first} ({why}); get it anew") from None
 
