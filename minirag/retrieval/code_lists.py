@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float32, Int32, Int64, UInt8
 from torch import Tensor
 
+from minirag.retrieval.scratch import scratch
 from minirag.retrieval.visits import BLOCK
 
 CHUNK = 4_096  # rows looked up at once: their 32-bit places stay in cache
@@ -77,7 +78,10 @@ def looked_up(
     `tables` has place 256·m + j for codeword j at m, for every question: one visit to a row's M places serves them all, as a
     bag of words is summed up from its words' vectors.
     """
-    found = [F.embedding_bag(some + offsets, tables, mode="sum") for some in codes.split(CHUNK)]
+    found = []
+    for some in codes.split(CHUNK):
+        places = torch.add(some, offsets, out=scratch("places", *some.shape, dtype=torch.int32))  # [n, M]
+        found.append(F.embedding_bag(places, tables, mode="sum"))
     return torch.cat(found) if len(found) > 1 else found[0]
 
 

@@ -9,7 +9,6 @@ stay on the disk: 21 million codes take 1.4 GB, and a question asks the disk for
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from minirag.retrieval.ivf import drawn
 from minirag.retrieval.kmeans import PER_CELL, assign, kmeans
 from minirag.retrieval.memory import Memory, Rows, as_rows
 from minirag.retrieval.pq import WORDS, ProductQuantizer, check_pieces
+from minirag.retrieval.scratch import scratch
 from minirag.retrieval.vectors import VectorStore
 from minirag.retrieval.visits import BLOCK, Visits, tiles
 
@@ -34,7 +34,6 @@ TABLE = 1_500  # to make the tables of some questions takes as long as to look u
 LANES = 16  # questions that a register of 512 bits holds: for fewer the product that makes tables takes longer
 ADD = 8_192  # rows coded at once
 FEW, TRIED, SLOW = 4_096, 64, 20e-6  # rows; rows; seconds a row that tell of a disk
-_ROOM = threading.local()
 ARRAYS = ("centroids", "anchors", "rotation", "codebooks")
 
 
@@ -216,13 +215,14 @@ class IVFPQIndex:
         cells = torch.arange(self.n_lists).repeat_interleave(torch.tensor(visits.counts))  # [pairs]
         start = (questions @ self.anchors.T)[visits.asking, cells][:, None]  # [pairs, 1]
         asking = F.pad(visits.asking, (0, LANES))
-        out, place, pair = scratch(len(visits.block) * BLOCK), 0, 0
+        out, place, pair = scratch("scores", len(visits.block) * BLOCK), 0, 0
         for cell, asked in enumerate(visits.counts):
             if asked:
                 many = -(-asked // LANES) * LANES  # those beyond `asked` are other lists', and their scores are not looked at
                 own = pieces.index_select(0, asking[pair : pair + many]).view(many, self.pieces, -1)  # [b, M, d]
-                tables = torch.bmm(books, own.permute(1, 2, 0)).view(-1, many)  # [256·M, b]
-                found = lists.scores(cell, tables, offsets)[:, :asked]  # [n, b]
+                tables = scratch("tables", self.pieces, WORDS, many)  # [M, 256, b]
+                torch.bmm(books, own.permute(1, 2, 0), out=tables)
+                found = lists.scores(cell, tables.view(-1, many), offsets)[:, :asked]  # [n, b]
                 target = out[place : place + found.numel()].view(asked, -1)
                 torch.add(found.T, start[pair : pair + asked], out=target)
                 place, pair = place + found.numel(), pair + asked
@@ -282,16 +282,6 @@ class IVFPQIndex:
     def _check_trained(self) -> None:
         if not len(self.centroids):
             raise MiniragError("the index has no centroids yet; call train with a sample of the vectors first")
-
-
-@torch.inference_mode(False)  # the room outlives the mode it was made in
-def scratch(numbers: int) -> Float32[Tensor, " n"]:
-    """Room for so many numbers, the same at each call of a thread: what is freed and asked for again comes from the system
-    page by page, and that takes as long as the lookups."""
-    room = getattr(_ROOM, "numbers", None)
-    if room is None or len(room) < numbers:
-        room = _ROOM.numbers = torch.empty(numbers)
-    return room[:numbers]
 
 
 def _lookups(lists: CodeLists, probes: Int64[Tensor, "B P"]) -> tuple[int, int]:
