@@ -1,5 +1,6 @@
 """IVF-PQ: equal to a reference written from the definition, to faiss on the same codes, to exact search where it must be."""
 
+import warnings
 from pathlib import Path
 
 import faiss
@@ -11,7 +12,7 @@ from search_cases import assert_equal, brute_force
 from torch import Tensor
 
 from minirag.errors import MiniragError
-from minirag.retrieval import code_lists, ivfpq, visits
+from minirag.retrieval import code_lists, code_scan, visits
 from minirag.retrieval.ivfpq import IVFPQIndex
 from minirag.retrieval.kmeans import assign
 from minirag.retrieval.pq import ProductQuantizer
@@ -67,7 +68,7 @@ def test_one_by_one_and_list_by_list_find_the_same(trained, monkeypatch: pytest.
     queries = clustered(BATCH, seed=1)
     index, found = index_of(trained, clustered(), finalists=0), []
     for way in ((0, 1), (1, 0)):
-        monkeypatch.setattr(ivfpq, "_lookups", lambda lists, probes, way=way: way)
+        monkeypatch.setattr(code_scan, "lookups", lambda lists, probes, way=way: way)
         found.append(index.search(queries, K))
     assert torch.allclose(found[0][0], found[1][0], atol=1e-4)
     assert (found[0][1] == found[1][1]).float().mean() > 0.95
@@ -194,7 +195,10 @@ def test_what_inference_mode_filled_can_be_revised_outside_of_it(trained, tmp_pa
     for one in (index, loaded):
         one.replace(torch.tensor([3]), torch.ones(1, DIM))
         one.remove(torch.tensor([4]))
-        one.search(clustered(BATCH, seed=1), K)
+        assert one.search(clustered(BATCH, seed=1), K)[1].shape == (BATCH, K)
+        found = one.search(torch.ones(1, DIM), ROWS, n_probe=LISTS)[1]
+        assert 3 in found
+        assert 4 not in found
 
 
 @settings(deadline=None, max_examples=20)
@@ -212,6 +216,18 @@ def test_exact_among_the_lists_probed(trained, rows: int, n_probe: int, batch: i
     assert_equal(index.search(queries, k, n_probe), (expected, ids), vectors, queries)
 
 
+def test_one_vector_and_equal_vectors_and_zeros_are_coded() -> None:
+    for vectors in (torch.ones(1, DIM), torch.ones(400, DIM), torch.zeros(400, DIM)):
+        index = IVFPQIndex(DIM, 1, pieces=PIECES)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "1 vectors cannot fill 256 codewords")
+            index.train(vectors)
+        index.add(vectors)
+        scores, ids = index.search(torch.ones(1, DIM), 3)
+        assert scores[0, 0] == vectors[0].sum()
+        assert (ids[0] >= 0).sum() == min(len(vectors), 3)
+
+
 @pytest.mark.parametrize(
     ("action", "sentence"),
     [
@@ -223,6 +239,7 @@ def test_exact_among_the_lists_probed(trained, rows: int, n_probe: int, batch: i
         (lambda index: index.search(torch.ones(1, 3), 1), "3 dimensions, the index 16"),
         (lambda index: index.add(torch.full((1, DIM), torch.nan)), "NaN"),
         (lambda index: index.train(torch.ones(40, DIM)), "already holds vectors"),
+        (lambda _: IVFPQIndex(DIM, 2, pieces=4).train(1e18 * torch.randn(40, DIM)), "their squares are infinite; scale them"),
         (lambda index: index.remove(torch.tensor([ROWS])), "there is no row 3000"),
     ],
 )

@@ -65,9 +65,7 @@ class IVFIndex:
 
         With fewer vectors than lists there is a warning, and `n_lists` becomes their number.
         """
-        if isinstance(vectors, VectorStore):
-            vectors = drawn(vectors, sample or self.n_lists * PER_CELL, seed)
-        points = as_rows(vectors, self.memory.dim, "training vectors")
+        points = training_points(vectors, self.memory.dim, sample or self.n_lists * PER_CELL, seed)  # [n, D]
         self.use_centroids(kmeans(points, self.n_lists, iterations, self.spherical, seed, progress), points.mean(dim=0))
 
     @torch.inference_mode(False)
@@ -217,7 +215,9 @@ class IVFIndex:
         return found.best()
 
 
-def drawn(store: VectorStore, most: int, seed: int) -> Float32[Tensor, "n D"]:
-    """At most so many vectors of a store, drawn at random, in its order, as a disk likes it."""
-    chosen = torch.randperm(len(store), generator=torch.Generator().manual_seed(seed))[:most]
-    return store.take(chosen.sort().values)
+def training_points(vectors: Rows | VectorStore, dim: int, most: int, seed: int) -> Float32[Tensor, "n D"]:
+    """The vectors given; of a store at most so many, drawn at random, in its order, as a disk likes it."""
+    if isinstance(vectors, VectorStore):
+        chosen = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(seed))[:most]
+        vectors = vectors.take(chosen.sort().values)
+    return as_rows(vectors, dim, "training vectors")

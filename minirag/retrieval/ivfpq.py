@@ -13,25 +13,21 @@ import time
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
 from minirag.errors import MiniragError
-from minirag.retrieval.code_lists import CodeLists, Part, looked_up
+from minirag.retrieval.code_lists import CodeLists, Part
+from minirag.retrieval.code_scan import CodeScan
 from minirag.retrieval.disk import read_index, write_index
 from minirag.retrieval.finalists import Candidates, Ids, Scores, check_k, no_hits
-from minirag.retrieval.ivf import drawn
+from minirag.retrieval.ivf import training_points
 from minirag.retrieval.kmeans import PER_CELL, assign, kmeans
 from minirag.retrieval.memory import Memory, Rows, as_rows
 from minirag.retrieval.pq import WORDS, ProductQuantizer, check_pieces
-from minirag.retrieval.scratch import scratch
 from minirag.retrieval.vectors import VectorStore
-from minirag.retrieval.visits import BLOCK, Visits, tiles
 
 KIND = "ivfpq"
-TABLE = 1_500  # to make the tables of some questions takes as long as to look up so many rows (measured, D = 768)
-LANES = 16  # questions that a register of 512 bits holds: for fewer the product that makes tables takes longer
 ADD = 8_192  # rows coded at once
 FEW, TRIED, SLOW = 4_096, 64, 20e-6  # rows; rows; seconds a row that tell of a disk
 ARRAYS = ("centroids", "anchors", "rotation", "codebooks")
@@ -77,9 +73,7 @@ class IVFPQIndex:
 
         With fewer vectors than lists there is a warning, and `n_lists` becomes their number.
         """
-        if isinstance(vectors, VectorStore):
-            vectors = drawn(vectors, sample or self.n_lists * PER_CELL, seed)
-        points = as_rows(vectors, self.memory.dim, "training vectors")  # [n, D]
+        points = training_points(vectors, self.memory.dim, sample or self.n_lists * PER_CELL, seed)  # [n, D]
         centroids = kmeans(points, self.n_lists, iterations, self.spherical, seed, progress)  # [C, D]
         cells = assign(points, centroids, self.spherical)  # [n]
         sizes = torch.bincount(cells, minlength=len(centroids))[:, None]  # [C, 1]
@@ -172,61 +166,10 @@ class IVFPQIndex:
         if not len(questions):
             return no_hits(k)
         probes = (questions @ self.centroids.T).topk(min(n_probe, self.n_lists)).indices  # [B, P]
-        scores, ids = self._candidates(questions, probes, max(k, finalists))  # [B, R]
+        scores, ids = CodeScan(self.quantizer, self.anchors).best(
+            self.prepare(), questions, probes, max(k, finalists)
+        )  # [B, R]
         return self._scored_again(questions, ids, k) if finalists else _ordered(scores, ids, k)
-
-    def _candidates(self, questions: Float32[Tensor, "B D"], probes: Int64[Tensor, "B P"], count: int) -> tuple[Scores, Ids]:
-        """The `count` best rows of each question by their codes, in no order; −inf and −1 where there are fewer."""
-        nobody = torch.full((len(questions), count), -1)
-        found = [(torch.full(nobody.shape, -torch.inf), nobody)]
-        for lists in self.prepare():
-            for_pairs, for_lists = _lookups(lists, probes)
-            way = self._one_by_one if for_pairs < for_lists else self._list_by_list
-            parts = [way(lists, questions[tile], probes[tile], count) for tile in tiles(lists.first, probes)]
-            found.append((torch.cat([scores for scores, _ in parts]), torch.cat([ids for _, ids in parts])))
-        scores, ids = (torch.cat(column, 1) for column in zip(*found, strict=True))  # [B, n]
-        best = scores.topk(count, sorted=False)
-        return best.values, ids.gather(1, best.indices)
-
-    def _one_by_one(
-        self, lists: CodeLists, questions: Float32[Tensor, "B D"], probes: Int64[Tensor, "B P"], count: int
-    ) -> tuple[Scores, Ids]:
-        """For few questions: a table each, and all lists it probes looked up in one go."""
-        offsets, bounds = self._offsets(), (lists.first * BLOCK).tolist()
-        tables = self.quantizer.tables(questions).reshape(len(questions), -1, 1)  # [B, 256·M, 1]
-        start = torch.einsum("bpd,bd->bp", self.anchors[probes], questions)  # [B, P]
-        sizes = lists.first.diff()[probes] * BLOCK  # [B, P]
-        scores, ids = torch.full((len(questions), count), -torch.inf), torch.full((len(questions), count), -1)
-        for i, cells in enumerate(probes.tolist()):
-            runs = [slice(bounds[cell], bounds[cell + 1]) for cell in cells]
-            rows = torch.cat([lists.rows[run] for run in runs])  # [n]
-            codes = torch.cat([lists.codes[run] for run in runs])  # [n, M]
-            found = looked_up(codes, tables[i], offsets)[:, 0] + start[i].repeat_interleave(sizes[i])  # [n]
-            best = found.masked_fill_(rows < 0, -torch.inf).topk(min(count, len(rows)), sorted=False)
-            scores[i, : len(best.values)], ids[i, : len(best.values)] = best.values, rows[best.indices].long()
-        return scores, ids
-
-    def _list_by_list(
-        self, lists: CodeLists, questions: Float32[Tensor, "B D"], probes: Int64[Tensor, "B P"], count: int
-    ) -> tuple[Scores, Ids]:
-        """For many: the tables of all questions that probe a list, made side by side, so that one lookup serves them all."""
-        visits, books, offsets = Visits.of(lists.first, probes), self.quantizer.codebooks, self._offsets()
-        pieces = questions @ self.quantizer.rotation  # [B, D]
-        cells = torch.arange(self.n_lists).repeat_interleave(torch.tensor(visits.counts))  # [pairs]
-        start = (questions @ self.anchors.T)[visits.asking, cells][:, None]  # [pairs, 1]
-        asking = F.pad(visits.asking, (0, LANES))
-        out, place, pair = scratch("scores", len(visits.block) * BLOCK), 0, 0
-        for cell, asked in enumerate(visits.counts):
-            if asked:
-                many = -(-asked // LANES) * LANES  # those beyond `asked` are other lists', and their scores are not looked at
-                own = pieces.index_select(0, asking[pair : pair + many]).view(many, self.pieces, -1)  # [b, M, d]
-                tables = scratch("tables", self.pieces, WORDS, many)  # [M, 256, b]
-                torch.bmm(books, own.permute(1, 2, 0), out=tables)
-                found = lists.scores(cell, tables.view(-1, many), offsets)[:, :asked]  # [n, b]
-                target = out[place : place + found.numel()].view(asked, -1)
-                torch.add(found.T, start[pair : pair + asked], out=target)
-                place, pair = place + found.numel(), pair + asked
-        return _best_rows(lists, visits, out.view(-1, BLOCK), len(questions), count)
 
     def _scored_again(self, questions: Float32[Tensor, "B D"], ids: Int64[Tensor, "B R"], k: int) -> tuple[Scores, Ids]:
         """The finalists' exact scores, from the vectors on disk."""
@@ -245,9 +188,6 @@ class IVFPQIndex:
             if time.perf_counter() - begun < TRIED * SLOW:
                 return
         self.memory.prefetch(rows)
-
-    def _offsets(self) -> Tensor:
-        return torch.arange(0, self.pieces * WORDS, WORDS, dtype=torch.int32)
 
     def save(self, folder: str | Path) -> None:
         """Write the index, whole or not at all. Vectors of an untouched `VectorStore` are referred to, not copied."""
@@ -282,29 +222,6 @@ class IVFPQIndex:
     def _check_trained(self) -> None:
         if not len(self.centroids):
             raise MiniragError("the index has no centroids yet; call train with a sample of the vectors first")
-
-
-def _lookups(lists: CodeLists, probes: Int64[Tensor, "B P"]) -> tuple[int, int]:
-    """What the two ways cost, in rows looked up: question by question, and list by list."""
-    sizes = lists.first.diff() * BLOCK  # [C]
-    touched = probes.unique()
-    return int(sizes[probes].sum()) + TABLE * len(probes), int(sizes[touched].sum()) + TABLE * len(touched)
-
-
-def _best_rows(
-    lists: CodeLists, visits: Visits, scores: Float32[Tensor, "blocks 32"], batch: int, count: int
-) -> tuple[Scores, Ids]:
-    """The best rows of each question: they are in its `count` best blocks."""
-    table = torch.full((batch, visits.width), -torch.inf)  # [B, most blocks of a question]
-    where = torch.zeros(batch, visits.width, dtype=torch.int64)
-    table[visits.query, visits.column] = scores.amax(1)
-    where[visits.query, visits.column] = torch.arange(len(scores))
-    best = table.topk(min(count, visits.width), sorted=False)
-    hit = where.gather(1, best.indices)  # [B, R]
-    found = scores[hit].masked_fill_((best.values == -torch.inf)[:, :, None], -torch.inf).flatten(1)  # [B, 32·R]
-    top = found.topk(min(count, found.shape[1]), sorted=False)
-    slots = visits.block[hit.gather(1, top.indices // BLOCK)] * BLOCK + top.indices % BLOCK
-    return top.values, lists.rows[slots].long().masked_fill_(top.values == -torch.inf, -1)
 
 
 def _ordered(scores: Float32[Tensor, "B R"], ids: Int64[Tensor, "B R"], k: int) -> tuple[Scores, Ids]:

@@ -55,10 +55,13 @@ class ProductQuantizer:
     ) -> ProductQuantizer:
         """Learn rotation and codewords from a sample; `turns`: how often the rotation is fitted again (0: components only).
 
-        With fewer than 256 vectors there is a warning, and codewords are repeated. Raises MiniragError if M does not divide D.
+        With fewer than 256 vectors there is a warning, and codewords are repeated. Raises MiniragError if M does not divide D,
+        and for vectors whose squares, summed up, float32 cannot hold.
         """
         n, dim = vectors.shape
         check_pieces(dim, pieces)
+        if not bool(torch.isfinite(vectors.square().sum())):
+            raise MiniragError("vectors as long as these cannot be coded, as their squares are infinite; scale them all down")
         if n < WORDS:
             warnings.warn(f"{n} vectors cannot fill {WORDS} codewords; some are repeated", stacklevel=2)
         chosen = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:SAMPLE].sort().values
@@ -130,7 +133,7 @@ def dealt_components(points: Float32[Tensor, "n D"], pieces: int) -> Float32[Ten
     The largest component goes to the piece whose product is smallest and that still has room, and so on.
     """
     dim = points.shape[1]
-    variances, components = torch.linalg.eigh(torch.cov(points.T).view(dim, dim).double())
+    variances, components = torch.linalg.eigh(torch.cov(points.T, correction=int(len(points) > 1)).view(dim, dim).double())
     logs = variances.clamp(min=1e-12).log() - variances.clamp(min=1e-12).log().min()
     hands: list[list[int]] = [[] for _ in range(pieces)]
     weights = [0.0] * pieces
