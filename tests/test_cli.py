@@ -881,3 +881,17 @@ def test_an_interrupt_from_outside_is_code_130(home, tmp_path) -> None:
     assert process.returncode == 130
     assert err.startswith("minirag: interrupted; ")
     assert [path.name for path in tmp_path.iterdir()] == ["own.jsonl"]
+
+
+def test_training_does_not_begin_over_milvus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = [
+        "finetune",
+        "--train",
+        str(tmp_path / "nq.jsonl"),
+        "--out",
+        str(tmp_path / "out"),
+        "--index",
+        "milvus://host:19530/wiki",
+    ]
+    assert cli.main(train) == 1
+    assert "gives out no vectors to train against; name an index folder" in capsys.readouterr().err

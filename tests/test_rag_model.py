@@ -357,6 +357,9 @@ def test_an_index_without_vectors_answers_but_does_not_train(make: Make, store: 
     assert [each.text for each in answers] == [each.text for each in expected]
     with pytest.raises(MiniragError, match="the index keeps no vectors to train against; attach an ExactIndex or an IVFIndex"):
         model(QUESTIONS, ANSWERS, K)
+    index.memory = SimpleNamespace(encoder="", passages="")  # as Milvus has it: where the vectors come from, and none of them
+    with pytest.raises(MiniragError, match="the index keeps no vectors to train against"):
+        model(QUESTIONS, ANSWERS, K)
 
 
 def test_parts_that_do_not_belong_together_are_refused(tokenizer: Any) -> None:

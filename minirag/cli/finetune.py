@@ -61,6 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
     from minirag.training.finetune import finetune
     from minirag.training.ranks import processes, rank
 
+    if isinstance(arguments.index, str):
+        raise MiniragError(f"{arguments.index} is in Milvus, which gives out no vectors to train against; name an index folder")
     out = arguments.out.resolve()
     refuse_strangers(out, is_sealed)
     asked = [question for path in arguments.train for question in read_questions(path)]

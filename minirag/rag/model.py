@@ -258,7 +258,7 @@ class RagModel(nn.Module):
 
     def _memory(self) -> Any:
         memory = getattr(self.retriever and self.retriever.index, "memory", None)
-        if memory is None:
+        if not hasattr(memory, "take"):  # faiss' has no memory at all, Milvus' tells only where its vectors come from
             raise MiniragError("the index keeps no vectors to train against; attach an ExactIndex or an IVFIndex")
         return memory
 
