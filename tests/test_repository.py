@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "tasks": {"corpus"},
     "training": {"corpus", "models", "retrieval", "rag", "tasks"},
     "evaluation": {"corpus", "models", "retrieval", "rag", "tasks", "training", "teaching", "doctor"},
-    "teaching": {"corpus", "models", "retrieval", "rag", "tasks"},
+    "teaching": {"corpus", "models", "retrieval", "rag", "tasks", "training"},
     "cluster": {"corpus", "models", "retrieval", "doctor"},
     "serve": {"corpus", "models", "retrieval", "rag"},
     "bench": {"corpus", "models", "retrieval", "rag", "tasks", "training", "cluster", "doctor"},
