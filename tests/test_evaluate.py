@@ -156,6 +156,15 @@ def test_no_more_passages_are_read_than_there_are_and_one_is_enough(model: RagMo
     assert [passage.probability for passage in first.passages] == [1.0]
 
 
+def test_of_a_long_text_it_is_kept_who_spoke_at_each_token(model: RagModel, tmp_path: Path) -> None:
+    made = evaluate(model, TASKS["jeopardy"], ASKED, tmp_path / "run", k=2, progress=False)
+    assert read_predictions(tmp_path / "run" / PREDICTIONS) == made
+    for one in made:
+        assert len(one.pieces) == len(one.speaks) > 0
+        assert all(sum(row) == pytest.approx(1, abs=2e-3) for row in one.speaks)
+    assert all(one.speaks == () for one in evaluate(model, NQ, ASKED, tmp_path / "short", k=2, progress=False))
+
+
 def test_labels_are_chosen_among_those_of_the_task(model: RagModel, tmp_path: Path) -> None:
     three = evaluate(model, TASKS["fever3"], CLAIMS, tmp_path / "three", k=2, progress=False)
     two = evaluate(model, TASKS["fever2"], CLAIMS, tmp_path / "two", k=2, progress=False)
@@ -331,6 +340,10 @@ def test_predictions_of_others_are_read(tmp_path: Path, line: str, output: str) 
         ('{"id": "7", "output": "x", "log_probability": "high"}', "row 1.*no number"),
         ('{"id": "7", "output": "x", "answers": "y"}', "row 1.*no list of texts"),
         ('{"id": "7", "output": "x", "probabilities": 3}', "row 1.*no object"),
+        ('{"id": "7", "output": "x", "pieces": "x"}', "row 1.*'pieces' that are no list of texts"),
+        ('{"id": "7", "output": "x", "pieces": ["x"]}', "row 1.*a list of probabilities for each of its 'pieces'"),
+        ('{"id": "7", "output": "x", "pieces": ["x"], "speaks": [[1]]}', "row 1.*more or fewer probabilities than 'passages'"),
+        ('{"id": "7", "output": "x", "pieces": ["x"], "speaks": [[1.5]]}', "row 1.*a list of probabilities for each"),
         ('{"id": "7", "output": "x", "probabilities": {"REFUTES": "high"}}', "row 1.*'REFUTES' that is no number"),
         (
             '{"id": "7", "output": "x", "passages": [{"id": "1", "probability": "a"}]}',

@@ -4,6 +4,7 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from minirag.evaluation import report
 from minirag.evaluation.analysis import recall_at_each
 from minirag.evaluation.figures import drawn
 from minirag.evaluation.findings import Findings
-from minirag.evaluation.passages_read import has_read, heat_table, recall_table
+from minirag.evaluation.passages_read import has_read, heat_table, recall_table, speaking_table
 from minirag.evaluation.predictions import Prediction, Read, Run
 from minirag.evaluation.tables import Curves, Heat, Table
 from minirag.evaluation.task_page import html, sections
@@ -133,12 +134,29 @@ def test_passages_are_shown_with_their_probabilities() -> None:
     assert told.picture.rows[:2] == ("Question 0?", "Question 1?")
     assert told.picture.values[0] == pytest.approx([1 / 3] * 3)
     assert told.picture.marked[1] == (False, True, False)
-    assert "and not who speaks at each token" in told.note
     assert "● marks one that holds an answer" in told.note
     assert heat_table("x", "closed book", closed().predictions) == []
     silent = [replace(one, passages=(Read("1", "P", 0.5), Read("2", "Q", 0.5))) for one in predictions(FIRST)]
     (told,) = heat_table("x", "RAG-Token", silent)
     assert "●" not in told.note + str(told.rows)
+
+
+def speaking(*rows: tuple[float, float], **other: Any) -> Prediction:
+    pieces = tuple(f" w{t}" for t in range(len(rows)))
+    passages = (Read("1", "The Sun Also Rises", 0.75), Read("2", "A Farewell to Arms", 0.25))
+    return Prediction("1", "Hemingway", "what he wrote", passages=passages, pieces=pieces, speaks=rows, **other)
+
+
+def test_who_speaks_is_shown_where_passages_take_turns_most_often() -> None:
+    steady, turning = speaking((0.9, 0.1), (0.8, 0.2), (0.9, 0.1)), speaking((0.9, 0.1), (0.2, 0.8), (0.7, 0.3))
+    (told,) = speaking_table("Jeopardy", "RAG-Token", [steady, turning])
+    assert told.title == "Jeopardy: who speaks at each token"
+    assert told.rows == (("1", "The Sun Also Rises", "0.75", "0.60"), ("2", "A Farewell to Arms", "0.25", "0.40"))
+    assert told.picture.rows == ("w0", "w1", "w2")
+    assert told.picture.values == turning.speaks
+    assert "changes most often here, 2 times" in told.note
+    assert speaking_table("Jeopardy", "closed book", closed().predictions) == []
+    assert [told.title for told in speaking_table("x", "RAG", [replace(turning, speaks=(), pieces=())])] == []
 
 
 def texts(svg: str) -> list[str]:

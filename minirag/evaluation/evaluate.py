@@ -128,7 +128,13 @@ def _answered(one: Question, said: Answer, short: bool) -> Prediction:
         for z, p in zip(said.passages, said.prior.tolist(), strict=True)
     )
     best = said.log_probability
-    return Prediction(one.id, one.question, said.text, one.answers, one.match, best, tuple(read), evidence=one.evidence)
+    made = Prediction(one.id, one.question, said.text, one.answers, one.match, best, tuple(read), evidence=one.evidence)
+    return made if short else replace(made, pieces=tuple(said.pieces), speaks=_rounded(said.posterior.tolist()))
+
+
+def _rounded(posterior: list[list[float]]) -> tuple[tuple[float, ...], ...]:
+    """As many digits as a picture shows: predictions of long texts stay small."""
+    return tuple(tuple(round(p, 3) for p in row) for row in posterior)
 
 
 def _chosen(one: Question, said: Choice, label_of: Mapping[str, str]) -> Prediction:

@@ -1,11 +1,13 @@
 """What the passages of a run tell: how soon one holds an answer, how many are worth reading, and how they are weighed.
 
-All of it comes from the predictions on disk, which keep of each passage p(z|x) and whether it holds an answer.
+All of it comes from the predictions on disk, which keep of each passage p(z|x) and whether it holds an answer, and of a long
+text which passage speaks at each token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from minirag.evaluation.analysis import recall_at_each
 from minirag.evaluation.predictions import Prediction, Read
@@ -70,7 +72,6 @@ def heat_table(name: str, system: str, run: Sequence[Prediction]) -> list[Table]
     )
     note = f"p(z|x) of the passages of {system}, best first, for the first {len(shown)} examples. "
     note += f"{HOLDS} marks one that holds an answer. " if _says(run) else ""
-    note += "Predictions keep this probability of each passage, and not who speaks at each token."
     picture = Heat(
         f"p(z|x), {system}",
         tuple(one.question for one in shown),
@@ -79,6 +80,30 @@ def heat_table(name: str, system: str, run: Sequence[Prediction]) -> list[Table]
     )
     heads = ("input", system, "right", f"first {SHOWN} passages")
     return [Table(f"{name}: how passages are weighed", note, heads, rows, picture, prose=True)]
+
+
+def speaking_table(name: str, system: str, run: Sequence[Prediction]) -> list[Table]:
+    """Which passage speaks at each token (the paper's figure 2), in the example in which they take turns most often; none where
+    no prediction tells, or none has read two passages."""
+    told = [one for one in run if one.speaks and len(one.passages) > 1]
+    if not told:
+        return []
+    shown = max(told, key=_turns)
+    pieces = tuple(piece.strip() or "␣" for piece in shown.pieces)
+    rows = tuple(
+        (str(rank), passage.title, f"{passage.probability:.2f}", f"{sum(own) / len(pieces):.2f}")
+        for rank, (passage, own) in enumerate(zip(shown.passages, zip(*shown.speaks, strict=True), strict=True), 1)
+    )
+    note = f"{system} on “{shown.question}”: “{shown.output}”. Of all examples the leading passage changes most often here, "
+    note += f"{_turns(shown)} times. The mean is over the {len(pieces)} tokens."
+    picture = Heat(f"p(z|x, y), {system}", pieces, shown.speaks, tuple(tuple(False for _ in row) for row in shown.speaks))
+    heads = ("rank", "passage", "p(z|x)", "mean of p(z|x, y)")
+    return [Table(f"{name}: who speaks at each token", note, heads, rows, picture, prose=True)]
+
+
+def _turns(one: Prediction) -> int:
+    leading = [max(range(len(row)), key=row.__getitem__) for row in one.speaks]
+    return sum(before != after for before, after in pairwise(leading))
 
 
 def _weighed(passage: Read) -> str:

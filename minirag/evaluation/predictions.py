@@ -45,7 +45,9 @@ class Read:
 @dataclass(frozen=True)
 class Prediction:
     """What was said of an example, beside what counts for it. `log_probability` is log p(y|x); `probabilities` those of the
-    labels, in classification."""
+    labels, in classification. Of a long output `pieces` are the tokens, and `speaks` tells which passage spoke at each of them
+    (`document_posterior`, [T, K]).
+    """
 
     id: str
     question: str
@@ -56,6 +58,8 @@ class Prediction:
     passages: tuple[Read, ...] = ()
     probabilities: Mapping[str, float] | None = None
     evidence: tuple[frozenset[str], ...] = ()
+    pieces: tuple[str, ...] = ()
+    speaks: tuple[tuple[float, ...], ...] = ()
 
     @property
     def pages(self) -> list[str]:
@@ -174,6 +178,8 @@ def _row(one: Prediction) -> dict[str, Any]:
     for passage in row["passages"]:
         if passage["page"] is None:
             del passage["page"]
+    for name in ("pieces", "speaks"):
+        row[name] = row[name] or None
     return {name: value for name, value in row.items() if value is not None}
 
 
@@ -188,6 +194,7 @@ def _prediction(row: dict[str, object], number: int) -> Prediction:
         tuple(_passages(row) if "passages" in row else _provenance(row)),
         _probabilities(row),
         tuple(_evidence(row)),
+        *_speaking(row),
     )
 
 
@@ -243,6 +250,22 @@ def _evidence(row: Mapping[str, object]) -> Iterator[frozenset[str]]:
         raise RowError("has 'evidence' that is no list of lists of pages")
     for one in given:
         yield frozenset(map(str, one))
+
+
+def _speaking(row: Mapping[str, object]) -> tuple[tuple[str, ...], tuple[tuple[float, ...], ...]]:
+    """The tokens, and for each of them a probability of every passage; nothing where the row does not say."""
+    pieces, speaks, passages = (row.get(name, []) for name in ("pieces", "speaks", "passages"))
+    if not (isinstance(pieces, list) and all(isinstance(piece, str) for piece in pieces)):
+        raise RowError("has 'pieces' that are no list of texts")
+    if not (isinstance(speaks, list) and len(speaks) == len(pieces) and all(map(_are_probabilities, speaks))):
+        raise RowError("has 'speaks' that does not hold a list of probabilities for each of its 'pieces'")
+    if isinstance(passages, list) and any(len(each) != len(passages) for each in speaks):
+        raise RowError("has 'speaks' with more or fewer probabilities than 'passages'")
+    return tuple(pieces), tuple(tuple(map(float, each)) for each in speaks)
+
+
+def _are_probabilities(given: object) -> bool:
+    return isinstance(given, list) and all(isinstance(p, int | float) and 0 <= p <= 1 for p in given)
 
 
 def _probabilities(row: Mapping[str, object]) -> dict[str, float] | None:

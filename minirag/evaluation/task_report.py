@@ -14,7 +14,7 @@ from typing import Any
 from minirag.errors import MiniragError
 from minirag.evaluation.analysis import differing, overlap, unsupported
 from minirag.evaluation.evaluate import difference, scored, significance
-from minirag.evaluation.passages_read import heat_table, recall_table, score_table
+from minirag.evaluation.passages_read import heat_table, recall_table, score_table, speaking_table
 from minirag.evaluation.predictions import Prediction, read_run
 from minirag.evaluation.run import Result
 from minirag.evaluation.tables import Table, percent
@@ -112,14 +112,15 @@ def _but_k(run: Measured) -> dict[str, Any]:
 
 
 def _passages(group: Sequence[Measured], results: Sequence[Sequence[Result]]) -> list[Table]:
-    """Answer recall and the leading metric against K, and how passages are weighed: of each system the run with the most."""
+    """Recall and the leading metric against K, how passages are weighed, who speaks: of each system the run with the most."""
     name = _name(group)
     scores: dict[str, dict[int, Result]] = {}
     for run, own in zip(group, results, strict=True):
         scores.setdefault(run.system, {})[int(run.decoding["k"])] = own[0]
     runs = {run.system: run.predictions for run in group}  # the last of a system has the most passages
     heats = [table for system, run in runs.items() for table in heat_table(name, system, run)]
-    return [*recall_table(name, runs), *score_table(name, scores), *heats[:1]]
+    speaking = [table for system, run in runs.items() for table in speaking_table(name, system, run)]
+    return [*recall_table(name, runs), *score_table(name, scores), *heats[:1], *speaking]
 
 
 def _name(group: Sequence[Measured]) -> str:
