@@ -74,7 +74,7 @@ def test_kept_dropped_and_best_differ_in_more_than_colour() -> None:
 
 def test_each_branch_leads_from_a_prefix_to_what_follows_it() -> None:
     (axes,) = tree().axes
-    places = rag_plots._places(LOOKED_AT)
+    places = rag_plots.places(LOOKED_AT)
     lines = [tuple(map(tuple, line.get_xydata().tolist())) for line in axes.lines if len(line.get_xydata()) == 2]
     assert sorted(lines) == sorted((places[y[:-1]], places[y]) for y in LOOKED_AT)
 

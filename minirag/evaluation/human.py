@@ -29,7 +29,7 @@ import numpy as np
 from minirag.corpus.words import escape
 from minirag.errors import MiniragError
 from minirag.files import atomic_path
-from minirag.teaching.human_widget import judging
+from minirag.teaching.widgets.judging import judging
 
 ASPECTS = {
     "factuality": "which text is more factually true?",

@@ -45,7 +45,7 @@ def search_tree(looked_at: Mapping[Prefix, float], kept: Collection[Prefix], bes
     """
     from matplotlib.lines import Line2D
 
-    place = _places(looked_at)
+    place = places(looked_at)
     depth = max(map(len, place))
     figure, axes = axes_of(0.8 + 1.45 * depth, 1.0 + 0.36 * (1 + max(y for _, y in place.values())))
     chosen = {best[:n] for n in range(1, len(best) + 1)}
@@ -76,10 +76,10 @@ def search_tree(looked_at: Mapping[Prefix, float], kept: Collection[Prefix], bes
     return figure
 
 
-def _places(prefixes: Collection[Prefix]) -> dict[Prefix, tuple[float, float]]:
+def places(prefixes: Collection[Prefix]) -> dict[Prefix, tuple[float, float]]:
     """Where each prefix stands: as far right as it is long, and at the middle of what follows it, in the order given.
 
-    >>> _places([("a",), ("b",), ("a", "c"), ("a", "d")])
+    >>> places([("a",), ("b",), ("a", "c"), ("a", "d")])
     {('a', 'c'): (2.0, 0.0), ('a', 'd'): (2.0, 1.0), ('a',): (1.0, 0.5), ('b',): (1.0, 2.0), (): (0.0, 1.25)}
     """
     after: dict[Prefix, list[Prefix]] = {}
