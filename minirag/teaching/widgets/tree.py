@@ -112,7 +112,7 @@ LOOKS = {  # colour, width, dashes
 def tree_html(table: Table, beams: int = 2, length_penalty: float = 0.0, min_length: int = 0) -> str:
     """The search as a tree that grows to the right: in each box a word and p of the text up to it; scores of what ended."""
     result = searched(table, beams, length_penalty, min_length)
-    places = {prefix: (26 + WIDE * x, 40 + HIGH * y) for prefix, (x, y) in places(result.looked_at).items()}
+    at = {prefix: (26 + WIDE * x, 40 + HIGH * y) for prefix, (x, y) in places(result.looked_at).items()}
     chosen = {result.best[:length] for length in range(1, len(result.best) + 1)}
     ranks = {text: (place, score) for place, (text, score) in enumerate(result.ended, start=1)}
     lines, boxes = [], []
@@ -123,14 +123,14 @@ def tree_html(table: Table, beams: int = 2, length_penalty: float = 0.0, min_len
             else "kept" if prefix in result.kept
             else "dropped"
         )  # fmt: skip
-        (x0, y0), (x, y) = places[prefix[:-1]], places[prefix]
+        (x0, y0), (x, y) = at[prefix[:-1]], at[prefix]
         start = x0 + HALF if len(prefix) > 1 else x0
         curve = f"M{start:.0f} {y0:.0f}C{start + 26:.0f} {y0:.0f} {x - HALF - 26:.0f} {y:.0f} {x - HALF:.0f} {y:.0f}"
         lines.append(f'<path d="{curve}" fill="none" {_stroke(name)}/>')
         boxes.append(_box(x, y, prefix, result.looked_at[prefix], name, ranks.get(prefix)))
-    right, low = max(x for x, _ in places.values()), max(y for _, y in places.values())
+    right, low = max(x for x, _ in at.values()), max(y for _, y in at.values())
     title = f"{beams} beam{'s' * (beams > 1)}, length penalty {length_penalty:g}, minimum length {min_length}"
-    root = f'<circle cx="26" cy="{places[()][1]:.0f}" r="4" fill="{BLACK}"/>'
+    root = f'<circle cx="26" cy="{at[()][1]:.0f}" r="4" fill="{BLACK}"/>'
     marks = [lettering(10, 14, title, bold=True), *lines, root, *boxes, *_legend(low + 40)]
     return picture(marks, max(right + 160, 640), low + 78, f"{title}: {told(result)}.")
 
