@@ -73,6 +73,8 @@ def _written(value: Any) -> str:
         return f"tensor({_written(value.detach().tolist())})"
     if isinstance(value, float):
         return f"{value:.3g}"
+    if isinstance(value, int) and value.bit_length() > 1_000:  # Python itself refuses to write longer ones
+        return f"a whole number of {value.bit_length():,} bits"
     if isinstance(value, tuple):
         return f"({', '.join(map(_written, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, list):
