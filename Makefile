@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart report-full test slow lint lab notebooks checkpoints multitask constraints clean
+.PHONY: quickstart report-full test slow browser html lint lab notebooks checkpoints multitask constraints clean
 
 ## make the environment, run the main job, say where the report lies
 quickstart: .venv/ready
@@ -21,11 +21,19 @@ test: export OMP_NUM_THREADS = 1
 test: .venv/ready lint
 	$(BIN)/pytest -n 2 --dist loadscope tests
 	$(BIN)/pytest --doctest-modules minirag
-	$(BIN)/pytest -n 2 --dist loadscope --nbval --nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 120 notebooks
+	$(BIN)/pytest -n 2 --dist loadscope --nbval --nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 120 --ignore notebooks/exercises notebooks
 
 ## what takes minutes: all of SciFact and of the Wikipedia slice, where ../shared/data has them
 slow: .venv/ready
 	$(BIN)/pytest -m slow -rs -s tests
+
+## notebooks in JupyterLab and a real browser: run whole, a slider moved, a question typed; screenshots in runs/browser/
+browser: .venv/ready
+	$(BIN)/pytest -m browser -rs tests/browser
+
+## the course as a site that needs neither server nor network: runs/site/index.html
+html: .venv/ready
+	$(BIN)/python -m minirag.teaching.site
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -38,8 +46,9 @@ lab: .venv/ready
 
 ## run every notebook and keep its outputs, after a change that is meant to change them
 notebooks: .venv/ready
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
-	$(BIN)/nbstripout --keep-output --keep-count notebooks/*.ipynb
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb notebooks/solutions/*.ipynb
+	$(BIN)/nbstripout --keep-output --keep-count notebooks/*.ipynb notebooks/solutions/*.ipynb
+	$(BIN)/minirag exercises build
 
 ## train again, from nothing, the weights that ship: an hour on two cores; goes on after a kill (rm -r runs/checkpoints: anew)
 # Two processes with a thread each, which is faster than two threads, and makes the same weights each time.

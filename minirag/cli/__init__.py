@@ -22,6 +22,7 @@ from minirag.cli import (
     download,
     encode,
     evaluate,
+    exercises,
     finetune,
     import_,
     index,
@@ -54,6 +55,7 @@ STAGES = (
     report,
     bench,
     plan,
+    exercises,
     doctor,
 )
 EXAMPLES = """the whole way, from shipped texts to an answer:

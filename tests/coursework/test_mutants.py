@@ -48,7 +48,7 @@ def test_every_exercise_has_four_mutants(exercise: Task) -> None:
     assert len(MUTANTS.get(exercise.number, ())) >= 4
 
 
-@pytest.mark.parametrize("exercise", EXERCISES, ids=number_of)
-def test_a_known_mistake_is_no_answer(exercise: Task) -> None:
+@pytest.mark.parametrize("exercise", [each for each in EXERCISES if isinstance(each, Exercise)], ids=number_of)
+def test_a_known_mistake_is_no_answer(exercise: Exercise) -> None:
     for mistake in exercise.mistakes:
         assert not exercise.run(Local(mistake.wrong, ("minirag.",)), seed=2).passed, mistake.name
