@@ -47,7 +47,7 @@ lab: .venv/ready
 ## run every notebook and keep its outputs, after a change that is meant to change them
 notebooks: .venv/ready
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb notebooks/solutions/*.ipynb
-	$(BIN)/nbstripout --keep-output --keep-count notebooks/*.ipynb notebooks/solutions/*.ipynb
+	$(BIN)/nbstripout --keep-output --keep-count --keep-id notebooks/*.ipynb notebooks/solutions/*.ipynb
 	$(BIN)/minirag exercises build
 
 ## train again, from nothing, the weights that ship: an hour on two cores; goes on after a kill (rm -r runs/checkpoints: anew)

@@ -78,6 +78,11 @@ def once(approximate, bound, k):
     return [row for row, score in enumerate(approximate.tolist()) if score >= kth - bound]
 
 
+def more_than(approximate, bound, k):
+    kth = sorted(approximate.tolist(), reverse=True)[k - 1]
+    return [row for row, score in enumerate(approximate.tolist()) if score + bound > kth - bound]
+
+
 def from_the_top(approximate, bound, k):
     best = max(approximate.tolist())
     return [row for row, score in enumerate(approximate.tolist()) if score + bound >= best - bound]
@@ -115,6 +120,7 @@ MUTANTS = {
     "4.3": (
         (only_k, "the best k alone"),
         (once, "error on one side"),
+        (more_than, "just reaching left out"),
         (from_the_top, "measured from the best"),
         (everything, "all of them"),
         (k_plus_one, "one place too far"),

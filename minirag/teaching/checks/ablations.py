@@ -231,5 +231,3 @@ check_with_first_k = Exercise(
     ),
     hint="Cut both to k, make the prior add up to 1 again (log_softmax), then logsumexp of the sum.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_hot_swap, check_paired_interval, check_with_first_k)

@@ -117,7 +117,7 @@ def _parts(words: Words, n: int) -> list[list[str]]:
     return [list(words[i : i + n]) for i in range(len(words) - n + 1)]
 
 
-def _f(common: float, said: Words, right: Words, beta: float = BETA) -> float:
+def _f(common: int, said: Words, right: Words, beta: float = BETA) -> float:
     p, r = common / len(said), common / len(right)
     return (1 + beta**2) * p * r / (r + beta**2 * p) if common else 0.0
 
@@ -158,7 +158,5 @@ check_rouge_l = Exercise(
             "recall alone", "F of precision and recall is asked for.", lambda said, right: _common(said, right) / len(right)
         ),
     ),
-    hint="L by a table: L[i][j] = L[i−1][j−1] + 1 where the words agree, else the larger neighbour; P = L/|said|, R = L/|right|.",
+    hint="L by a table: L[i][j] is L[i−1][j−1] + 1 where words agree, else the larger neighbour; P = L/|said|, R = L/|right|.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_bleu_1, check_rouge_l)

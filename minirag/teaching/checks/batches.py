@@ -148,5 +148,3 @@ check_rag_token_batch = Exercise(
     hint="log_softmax over V, gather the targets [B, K, T] (with a valid id at padding), add log p(z|x) as [B, K, 1], "
     "logsumexp over K [B, T], 0 at padding, sum over T [B].",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_rag_token_batch,)

@@ -154,5 +154,3 @@ check_times_found = Exercise(
     ),
     hint="Throw −1 away, then count the rows: torch.bincount with minlength.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_passage_input, check_scores, check_times_found)

@@ -175,5 +175,3 @@ check_latency_budget = DesignTask(
         ),
     ),
 )
-
-EXERCISES: tuple[DesignTask, ...] = (check_latency_budget,)

@@ -133,5 +133,3 @@ check_inverse_cloze = Exercise(
     ),
     hint="Split the text; the sentence at `place` is the question; the others, joined by spaces, are the passage's new text.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_inverse_cloze,)

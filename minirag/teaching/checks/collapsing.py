@@ -161,5 +161,3 @@ check_collapse_statistics = Exercise(
     hint="Softmax each row; add the weights up in a dict by passage id, divided by B; H(Z) is the entropy of that, H(Z|X) the "
     "mean of the rows' entropies; collapsed is H(Z) − H(Z|X) < ¼ log B.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_collapse_statistics,)

@@ -107,5 +107,3 @@ check_decoder_steps = Exercise(
     hint="The search: under each document one start token, then J prefixes for each of the T − 1 tokens after the first. "
     "Thorough adds, under each document, one step for every different prefix of the union that something follows.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_decoder_steps,)

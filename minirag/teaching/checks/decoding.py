@@ -106,5 +106,3 @@ check_next_token = Exercise(
     ),
     hint="Only the last logits matter [K, V]: log-softmax over V, add log p(z|x) as [K, 1], logsumexp over documents.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_next_token,)

@@ -213,5 +213,3 @@ check_mean_pool = Exercise(
     ),
     hint="Set padding to 0, add up over S, divide by how many tokens each row has.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_attention, check_layer_norm, check_mean_pool)

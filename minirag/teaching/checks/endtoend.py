@@ -212,5 +212,3 @@ check_rag_loss = Exercise(
     ),
     hint="Scores are the passages (without gradient) times the question [K]; then −logsumexp of log-prior + log_p.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_gradient_of_scores, check_rag_loss)

@@ -210,5 +210,3 @@ check_page_recall = Exercise(
     ),
     hint="For each claim that has evidence: does set(found[:k]) meet its pages? Then the share of those that do.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_verdict, check_accuracies, check_page_recall)

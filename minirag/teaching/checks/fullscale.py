@@ -77,12 +77,12 @@ def _timed(rng: np.random.Generator, size: int) -> Args:
     return sizes, [1e-4 * n**power * float(np.exp(0.2 * rng.standard_normal())) for n in sizes]
 
 
-def _slope(x: Sequence[float], y: Sequence[float]) -> float:
+def _slope(x: Sequence[int | float], y: Sequence[int | float]) -> float:
     a, b = np.asarray(x, float), np.asarray(y, float)
     return float(((a - a.mean()) * (b - b.mean())).sum() / ((a - a.mean()) ** 2).sum())
 
 
-def _exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
+def _exponent(sizes: Sequence[int | float], seconds: Sequence[int | float]) -> float:
     return _slope(np.log(sizes).tolist(), np.log(seconds).tolist())
 
 
@@ -274,5 +274,3 @@ check_shards_to_write = Exercise(
     ),
     hint="For each name in `wanted`, in its order: is it on disk with the same checksum?",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_bytes_of_index, check_growth_exponent, check_merge_shards, check_shards_to_write)

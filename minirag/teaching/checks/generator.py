@@ -208,5 +208,3 @@ check_smoothed_loss = Exercise(
     hint="Log-softmax over the vocabulary [B, T, V]; of it the target's entry and the mean [B, T]; weigh them by 1 − ε and ε; "
     "0 at padding; add up over tokens.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_decoder_inputs, check_smoothed_loss)

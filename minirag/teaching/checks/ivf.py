@@ -126,5 +126,3 @@ check_ivf_search = Exercise(
     ),
     hint="The best n_probe cells by inner product; the rows of their lists; the best k of those rows; -1 where none is left.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_ivf_search,)

@@ -201,5 +201,3 @@ check_tally = Exercise(
     ),
     hint="Turn each A or B into the system that it was by the key, then count the four names and divide by all.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_q_bleu, check_distinct, check_tally)

@@ -142,5 +142,3 @@ check_kmeans_round = Exercise(
     hint="In this order: each point's nearest centroid; for each empty cell, lowest first, the point of a cell of two or more "
     "that is farthest from its old centroid; then means.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_kmeans_round,)

@@ -63,6 +63,13 @@ def _leaks(
     return _asked(test, train, normal), _rows(test, train, normal, rule)
 
 
+def _of_leaked_questions(
+    test: Sequence[Example], train: Sequence[Example], normal: Callable[[str], str]
+) -> tuple[list[int], list[int]]:
+    asked, known = _leaks(test, train, normal)
+    return asked, [row for row in known if row in asked]
+
+
 _TRAIN = [("Where is the Forum?", ["Rome", "New York"])]
 
 check_leaks = Exercise(
@@ -110,10 +117,7 @@ check_leaks = Exercise(
         Mistake(
             "answers of leaked questions alone",
             "An answer can be known by another question: look for it among all training answers, whatever was asked.",
-            lambda test, train, normal: (
-                _asked(test, train, normal),
-                [row for row in _leaks(test, train, normal)[1] if row in _asked(test, train, normal)],
-            ),
+            _of_leaked_questions,
         ),
         Mistake(
             "rows of training",
@@ -128,5 +132,3 @@ check_leaks = Exercise(
     ),
     hint="Two sets of normal forms, of training's questions and of all its answers; then go through the test examples.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_leaks,)

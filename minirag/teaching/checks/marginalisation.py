@@ -207,5 +207,3 @@ check_rag_token = Exercise(
     ),
     hint="Give the prior an axis for tokens, [K, 1]; add up probabilities over documents [T]; then logarithms over tokens.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_document_prior, check_rag_sequence, check_rag_token)

@@ -104,5 +104,3 @@ check_trained_parameters = Exercise(
     ),
     hint="A parameter's first name says where it belongs: query_encoder, passage_encoder, generator or index.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_trained_parameters,)

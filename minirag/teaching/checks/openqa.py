@@ -252,5 +252,3 @@ check_holds_answer = Exercise(
     ),
     hint="Tokens of the NFD form in lower case, of both; then: is one of the answers a run of tokens of the text?",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_normal_form, check_holds_answer)

@@ -127,5 +127,3 @@ check_plain_links = Exercise(
     ),
     hint="Three steps: files out, then `[[target|text]]` to text, then `[[text]]` to text; none may cross a `]`.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_split_words, check_plain_links)

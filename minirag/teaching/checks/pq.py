@@ -223,5 +223,3 @@ check_pq_encode = Exercise(
     ),
     hint="x·R, cut into M pieces of d; for each piece the number of the nearest codeword of its place, by Euclidean distance.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_pq_scores, check_pq_encode)

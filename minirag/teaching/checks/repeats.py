@@ -108,6 +108,3 @@ check_without_repeats = Exercise(
 def _but_the_last(prefix: list[int], n: int) -> list[int]:
     end = prefix[len(prefix) - n + 1 :] if n <= len(prefix) else None
     return [prefix[at + n - 1] for at in range(len(prefix) - n) if prefix[at : at + n - 1] == end]
-
-
-EXERCISES: tuple[Exercise, ...] = (check_without_repeats,)

@@ -159,7 +159,7 @@ check_score_again = Exercise(
     points=7,
     reference=_again,
     by_hand=(
-        # the 2nd has at least 0.8 − 0.1; 0.6 + 0.1 may be as much, 0.5 + 0.1 may not
+        # the second best has at least 0.75 − 0.0625; 0.625 + 0.0625 may be as much, 0.5 + 0.0625 may not
         ((torch.tensor([0.5, 1.0, 0.625, 0.75]), 0.0625, 2), [1, 2, 3]),
         ((torch.tensor([3.0, 1.0, 2.0]), 0.25, 1), [0]),
         ((torch.tensor([3.0, 2.75, 2.0, 1.0]), 0.125, 1), [0, 1]),
@@ -175,6 +175,11 @@ check_score_again = Exercise(
             "error on one side",
             "Both scores may be wrong: the k-th may be lower by the bound, and the candidate higher by it, twice in all.",
             lambda approximate, bound, k: _again(approximate, bound, k, sides=1),
+        ),
+        Mistake(
+            "just reaching left out",
+            "A row that can just reach the k-th best may tie with it, and have the lower number: `>=`.",
+            lambda approximate, bound, k: _again(approximate, bound, k, strict=True),
         ),
         Mistake(
             "measured from the best",
@@ -199,5 +204,3 @@ check_score_again = Exercise(
     ),
     hint="The true k-th best is at least (k-th best coarse score) − bound; a row can reach that if its score + bound does.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_top_k, check_recall, check_score_again)

@@ -225,5 +225,3 @@ check_beam_search = Exercise(
     hint="Grow all prefixes by all tokens, take the best 2 · beams; of the first `beams` those that stop are set aside with "
     "their score, of the others the best `beams` run on. Work it through for the first case with pencil and paper.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_beam_search,)

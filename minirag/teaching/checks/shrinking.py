@@ -217,5 +217,3 @@ check_memory_budget = DesignTask(
         ),
     ),
 )
-
-EXERCISES: tuple[DesignTask, ...] = (check_memory_budget,)

@@ -129,5 +129,3 @@ check_who_speaks = Exercise(
     ),
     hint="log-prior [K, 1] plus log_p [K, T], in RAG-Sequence its running sum over tokens; softmax over documents; transpose.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_who_speaks,)

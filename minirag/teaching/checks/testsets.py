@@ -200,5 +200,3 @@ check_paired_bootstrap = Exercise(
     ),
     hint="d = ours − theirs [N]; d[draws].mean(1) is a mean for each draw [R]; d.mean() and two quantiles of them.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_recall_at, check_paired_bootstrap)

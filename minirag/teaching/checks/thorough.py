@@ -182,5 +182,3 @@ check_thorough = Exercise(
     hint="Three steps: the union of all beams, without padding; for each of it log p under every document [K]; logsumexp of "
     "that and log p(z|x). Then sort, the largest first.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_thorough,)

@@ -231,5 +231,3 @@ check_hard_negatives = Exercise(
     hint="Passages [N, D]: the positives, then all negatives; scores [B, N]; -inf where right, but for the own one at i; "
     "minus the log-softmax at i, added up.",
 )
-
-EXERCISES: tuple[Exercise, ...] = (check_in_batch_loss, check_hard_negatives)
