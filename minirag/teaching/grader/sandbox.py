@@ -116,13 +116,14 @@ class Sandbox:
             *("--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
             *("--uid", _NOBODY, "--gid", _NOBODY, "--hostname", "sandbox", "--clearenv"),
             *(part for name, value in self._environment().items() for part in ("--setenv", name, value)),
+            *("--size", str(_ROOM), "--tmpfs", "/tmp"),  # before what is shown, which may itself lie there
             *_shown(shown),
             *("--size", str(1 << 20), "--tmpfs", str(_CHECKS)),
             *(part for file in checks for part in ("--ro-bind", str(file), str(file))),
             *("--remount-ro", str(_CHECKS)),
             *_hidden(self._secrets(), shown),
             *("--proc", "/proc", "--dev", "/dev", "--size", str(1 << 20), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),
-            *("--size", str(_ROOM), "--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", "/tmp"),
+            *("--remount-ro", "/", "--chdir", "/tmp"),
         ]
 
     def _environment(self) -> dict[str, str]:
