@@ -72,6 +72,7 @@ def run_grade(arguments: argparse.Namespace) -> None:
 
     wanted = chosen(EXERCISES, arguments.only)
     secret = secret_of(arguments)
+    _check_places(arguments)
     submissions = read_submissions(arguments.submissions)
     private = (*arguments.submissions, arguments.seed_file, arguments.out, arguments.feedback, arguments.junit)
     sandbox = choose(arguments.unsafe, arguments.docker, filter(None, private))
@@ -85,6 +86,15 @@ def run_grade(arguments: argparse.Namespace) -> None:
     for path, text in {**texts, **({arguments.junit: junit_of(grades)} if arguments.junit else {})}.items():
         with atomic_path(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def _check_places(arguments: argparse.Namespace) -> None:
+    """What is found out only after grading costs all grades. MiniragError: a file where a folder is meant, or the other way."""
+    for path in filter(None, (arguments.out, arguments.junit)):
+        if path.is_dir():
+            raise MiniragError(f"{path} is a folder; name the file to write the grades to")
+    if arguments.feedback and arguments.feedback.exists() and not arguments.feedback.is_dir():
+        raise MiniragError(f"{arguments.feedback} is a file; name a folder for the pages of feedback")
 
 
 def chosen(exercises: Any, only: list[str] | None) -> Any:

@@ -1,4 +1,4 @@
-"""Four small exercises, and notebooks that answer them: what the grader's tests share."""
+"""Four small exercises, and notebooks that answer them: what the tests of checks and grader share."""
 
 import json
 import shutil

@@ -33,6 +33,18 @@ def by_d(q, k, v, mask):
     return torch.softmax(scores, -1) @ v
 
 
+def down_the_columns(q, k, v, mask):
+    scores = q @ k.T / math.sqrt(q.shape[-1])
+    scores = torch.where(mask, scores, torch.tensor(-math.inf))
+    return torch.softmax(scores, dim=0) @ v
+
+
+def down_the_columns_with_a_billion(q, k, v, mask):
+    scores = q @ k.T / math.sqrt(q.shape[-1]) - 1e9 * (~mask).float()
+    weights = torch.softmax(scores, dim=0)
+    return weights @ v
+
+
 def late_mask(q, k, v, mask):
     weights = torch.softmax(q @ k.T / math.sqrt(k.shape[-1]), -1)
     weights[:, ~mask] = 0
@@ -97,6 +109,8 @@ MUTANTS = {
         (inverted, "mask inverted"),
         (unscaled, "no 1/√d"),
         (by_d, "divided by d"),
+        (down_the_columns, "softmax over the wrong axis"),
+        (down_the_columns_with_a_billion, "softmax over the wrong axis, with a large negative number"),
         (late_mask, "masked after the softmax"),
     ),
     "2.2": (

@@ -3,8 +3,10 @@
 import contextlib
 import math
 import threading
+from dataclasses import replace
 from typing import Any
 
+import grader_cases
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,22 +18,13 @@ from minirag.teaching.checks.compare import differ, shown
 from minirag.teaching.checks.exercise import SIZES, Exercise, Mistake
 from minirag.teaching.checks.local import Local, gradients_of
 
-doubled = Exercise(
-    number="0.1",
-    name="doubled",
-    title="Twice as much",
-    stars=1,
-    minutes=1,
-    points=2,
-    reference=lambda xs: [2 * x for x in xs],
-    by_hand=((([1, 2],), [2, 4]), (([],), [])),
-    draw=lambda rng, size: ([int(x) for x in rng.integers(0, 99, size)],),
+doubled = replace(
+    grader_cases.doubled,
     mistakes=(
-        Mistake("squared", "Squares are asked for in no place.", lambda xs: [x * x for x in xs]),
+        *grader_cases.doubled.mistakes,
         Mistake("the first alone", "Double all of them.", lambda xs: [2 * x for x in xs[:1]]),
         Mistake("added up", "A list is asked for.", lambda xs: 2 * xs[0]),
     ),
-    hint="Multiply each by 2.",
 )
 
 
@@ -59,7 +52,7 @@ def test_a_mistake_nobody_foresaw_gets_the_general_hint() -> None:
 
 
 def test_of_two_mistakes_that_explain_a_case_the_one_that_explains_more_is_named() -> None:
-    both = Exercise(**{**vars(doubled), "by_hand": ((([2, 0],), [4, 0]), (([3],), [6]))})
+    both = replace(doubled, by_hand=((([2, 0],), [4, 0]), (([3],), [6])))
     assert both.run(Local(lambda xs: [x * x for x in xs]), 0).mistake == "squared"
     assert both.run(Local(lambda xs: [2 * x for x in xs[:1]]), 0).mistake == "the first alone"
 
@@ -110,14 +103,12 @@ def test_changed_input_is_seen_and_does_no_harm() -> None:
 
 
 def test_the_packages_own_function_is_no_solution() -> None:
-    prior = Exercise(
-        **{
-            **vars(doubled),
-            "reference": lambda scores: scores.log_softmax(1),
-            "by_hand": (((torch.zeros(1, 2),), torch.full((1, 2), 0.5).log()),),
-            "draw": lambda rng, size: (torch.zeros(1, size),),
-            "mistakes": (),
-        }
+    prior = replace(
+        doubled,
+        reference=lambda scores: scores.log_softmax(1),
+        by_hand=(((torch.zeros(1, 2),), torch.full((1, 2), 0.5).log()),),
+        draw=lambda rng, size: (torch.zeros(1, size),),
+        mistakes=(),
     )
     assert "it calls minirag.rag.marginalize.log_prior" in told(log_prior, prior)
     assert "it calls minirag.rag.marginalize.log_prior" in told(lambda scores: log_prior(scores), prior)

@@ -80,6 +80,23 @@ def test_only_some_exercises() -> None:
         chosen(TINY, ["2"])
 
 
+@pytest.mark.parametrize(
+    ("option", "said"), [("--out", "is a folder"), ("--junit", "is a folder"), ("--feedback", "is a file")]
+)
+def test_where_grades_cannot_go_is_said_before_anybody_is_graded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str, said: str
+) -> None:
+    monkeypatch.setattr(checks, "EXERCISES", TINY)
+    ada = save(tmp_path / "ada.ipynb", answers())
+    wrong = ada if option == "--feedback" else tmp_path
+    given = {"--out": tmp_path / "grades.csv"} | {option: wrong}
+    options = [str(each) for pair in given.items() for each in pair]
+    assert cli.main(["exercises", "grade", str(ada), "--seed", "s", *options]) != 0
+    told = capsys.readouterr()
+    assert said in told.err
+    assert "of 14 points" not in told.out
+
+
 def test_any_secret_makes_a_seed() -> None:
     assert seed_of("a") == seed_of("a")
     assert len({seed_of(each) for each in ("a", "b", "", "7", " 7", "é")}) == 6

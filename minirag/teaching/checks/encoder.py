@@ -81,6 +81,12 @@ check_attention = Exercise(
         ),
         Mistake(
             "softmax over the wrong axis",
+            "Each of the T rows is a distribution over the S positions: the softmax goes over the last axis. Over the "
+            "first one, padding has nothing but −inf, and 0/0 is nan.",
+            lambda q, k, v, mask: _attention(q, k, v, mask, dim=0),
+        ),
+        Mistake(
+            "softmax over the wrong axis, with a large negative number",
             "Each of the T rows is a distribution over the S positions: the softmax goes over the last axis.",
             lambda q, k, v, mask: _attention(q, k, v, mask, masked=-1e30, dim=0),
         ),
