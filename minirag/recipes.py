@@ -10,6 +10,8 @@ at all three. Pocket is made on the spot; for campus and paper `minirag build-wi
 | `MINIRAG_SCALE` | pocket, campus or paper | pocket |
 | `MINIRAG_OUT` | the folder of a finished job of `minirag build-wikipedia` | `../runs/wikipedia-NAME`, seen from `notebooks/` |
 | `MINIRAG_MODEL` | a RAG model or a BART: what `minirag finetune` wrote, or a name on the hub | the scale's generator |
+| `MINIRAG_SYSTEMS` | a folder of `rag-sequence`, `rag-token`, `closed-book`: trained alike, compared | pocket: what ships |
+| `MINIRAG_DATA` | the tasks' files, laid out as `minirag miniwiki --out` does: `nq/train.jsonl`, … | pocket: MiniWiki's |
 """
 
 from __future__ import annotations
@@ -28,9 +30,10 @@ from minirag.cluster.plan import ALL, PACKED, TEXT
 from minirag.cluster.wikipedia import RECIPES
 from minirag.cluster.wikipedia import Recipe as Memory
 from minirag.cluster.work import Size
-from minirag.corpus.miniwiki import MiniWiki
+from minirag.corpus.miniwiki import MiniWiki, publish
 from minirag.corpus.store import PassageStore
 from minirag.errors import MiniragError
+from minirag.evaluation.pocket import systems
 from minirag.files import read_json
 from minirag.models.bart import Bart, BartConfig
 from minirag.models.bert import Bert, BertConfig
@@ -42,8 +45,10 @@ from minirag.retrieval.encode import encode_corpus
 from minirag.retrieval.exact import ExactIndex
 from minirag.retrieval.manifest import MANIFEST
 from minirag.retrieval.pq import usual_pieces
+from minirag.tasks.openqa import Question
 from minirag.training import finetune
 from minirag.training.finetune import Recipe as Training
+from minirag.training.multitask import FILES, SYSTEMS, questions_of
 
 LARGE = BartConfig(50_265, 1_024, 12, 12, 16, 16, 4_096, 4_096)  # BART-large
 MINI = BartConfig(4_096, 128, 2, 2, 4, 4, 512, 512, positions=320)
@@ -120,6 +125,44 @@ def opened(scale: Scale, scratch: str | Path) -> Opened:
     if model.encoder is None:  # a BART, or a model whose encoder was left as it is
         model = model.with_encoder(encoder)
     return Opened(scale, passages, model.encoder or encoder, index, model.attach(index, passages).eval())
+
+
+def asked(scale: Scale, task: str, split: str, scratch: str | Path) -> list[Question]:
+    """A task's examples: at pocket scale MiniWiki's, at the others those of the folder in MINIRAG_DATA.
+
+    Tasks are those of `minirag.training.multitask.FILES`, splits train, dev and test. Raises MiniragError where the folder or
+    the file is missing, and for a file that cannot be read, with its line.
+    """
+    named = os.environ.get("MINIRAG_DATA")
+    if named is None and scale.name != "pocket":
+        raise MiniragError(
+            f"no questions are known at scale {scale.name}; name the folder of the tasks' files in MINIRAG_DATA"
+            " (`minirag download` lists what can be fetched)"
+        )
+    folder = Path(named) if named else Path(scratch) / "miniwiki"
+    if named is None and not folder.exists():
+        publish(folder, MiniWiki.load())
+    path = folder / FILES[task].format(split)
+    if not path.exists():
+        raise MiniragError(f"{path} does not exist; lay the {split} examples of {task} there, or name another MINIRAG_DATA")
+    return questions_of(folder, task, split)
+
+
+def rivals(opened: Opened, scratch: str | Path) -> dict[str, RagModel]:
+    """RAG-Sequence, RAG-Token and the closed book: the same generator, taught the same questions, each in its own way.
+
+    At pocket scale they ship, at the others MINIRAG_SYSTEMS names their folder. The first two search what is opened.
+    """
+    scale, named = opened.scale, os.environ.get("MINIRAG_SYSTEMS")
+    if named is None and scale.name != "pocket":
+        raise MiniragError(
+            f"no three systems are known at scale {scale.name}; train each with `minirag finetune --recipe {scale.name}` and"
+            f" name the folder of {', '.join(SYSTEMS.values())} in MINIRAG_SYSTEMS"
+        )
+    folder = Path(named) if named else data_dir() / "checkpoints"
+    if missing := [name for name in SYSTEMS.values() if not (folder / name).is_dir()]:
+        raise MiniragError(f"{folder} holds no {missing[0]}; MINIRAG_SYSTEMS names a folder of {', '.join(SYSTEMS.values())}")
+    return systems(opened.encoder, opened.index, opened.passages, Path(scratch), folder)
 
 
 def _build_pocket(folder: Path, encoder: BiEncoder) -> None:

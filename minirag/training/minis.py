@@ -101,8 +101,8 @@ class Minis:
         return self._finds(grown(words, sizes.encoder_layers), sizes.pairs, sizes.finding, "bi-encoder", sizes.seed + 1)
 
     def _finds(self, bert: Bert, batch: int, settings: Settings, name: str, seed: int) -> BiEncoder:
-        longest = self.sizes.positions
-        encoder = BiEncoder(bert, bert, self.tokenizer, "mean", normalize=True, template="pair", max_length=longest)
+        tokens, longest = self.tokenizer, self.sizes.positions
+        encoder = BiEncoder(bert, bert, tokens, "mean", True, "pair", longest, "float32")  # the same digits on every machine
         self._train(InBatch(encoder, COSINES), Finding(self.wiki, batch, seed), settings, name)
         bert.eval()
         return encoder
