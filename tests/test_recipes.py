@@ -156,6 +156,66 @@ def test_a_query_encoder_that_was_trained_is_kept(job: Path, tmp_path: Path, mon
     assert (trained - mini_biencoder().encode_queries(ASKED)).abs().max() > 0.01
 
 
+# --- what is asked, and who answers ---
+
+
+def test_pocket_s_questions_are_miniwiki_s(lands: MiniWiki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes.MiniWiki, "load", lambda: lands)
+    asked = recipes.asked(chosen(), "nq", "dev", tmp_path)
+    assert [one.question for one in asked] == [one.text for one in lands.by_split("nq")["dev"]]
+    monkeypatch.setattr(recipes, "publish", lambda *_: pytest.fail("written a second time"))
+    assert recipes.asked(chosen(), "nq", "dev", tmp_path) == asked
+
+
+def test_other_scales_ask_what_lies_in_the_folder(lands: MiniWiki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipes.publish(tmp_path / "mine", lands)
+    monkeypatch.setenv("MINIRAG_DATA", str(tmp_path / "mine"))
+    asked = recipes.asked(SCALES["paper"], "triviaqa", "test", tmp_path)
+    assert [one.question for one in asked] == [one.text for one in lands.by_split("triviaqa")["test"]]
+
+
+def test_no_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MiniragError, match=r"no questions are known at scale campus; name the folder .* in MINIRAG_DATA"):
+        recipes.asked(SCALES["campus"], "nq", "test", tmp_path)
+    monkeypatch.setenv("MINIRAG_DATA", str(tmp_path))
+    with pytest.raises(MiniragError, match=r"nq/test.jsonl does not exist; lay the test examples of nq there"):
+        recipes.asked(SCALES["campus"], "nq", "test", tmp_path)
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    """A folder of the three systems."""
+    for name in ("rag-sequence", "rag-token", "closed-book"):
+        shutil.copytree(CHECKPOINTS / name, tmp_path / "three" / name)
+    return tmp_path / "three"
+
+
+def test_the_rivals_search_the_job_s_index(job: Path, three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIRAG_OUT", str(job))
+    monkeypatch.setenv("MINIRAG_MODEL", str(CHECKPOINTS / "reader"))
+    monkeypatch.setenv("MINIRAG_SYSTEMS", str(three))
+    rag = opened(SCALES["campus"], tmp_path)
+    found = recipes.rivals(rag, tmp_path)
+    assert list(found) == ["RAG-Sequence", "RAG-Token", "closed book"]
+    assert [found[name].scheme for name in ("RAG-Sequence", "RAG-Token")] == ["sequence", "token"]
+    assert found["RAG-Token"].retriever.index is rag.index
+    assert found["RAG-Sequence"].answer(ASKED, k=3)[0].text == "Lima"
+    assert len(found["closed book"].retriever.index) == 1  # the empty passage
+    assert found["closed book"].answer(ASKED, k=1)[0].text
+
+
+def test_no_rivals(job: Path, three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIRAG_OUT", str(job))
+    monkeypatch.setenv("MINIRAG_MODEL", str(CHECKPOINTS / "reader"))
+    rag = opened(SCALES["campus"], tmp_path)
+    with pytest.raises(MiniragError, match=r"no three systems .* `minirag finetune --recipe campus`.* in MINIRAG_SYSTEMS"):
+        recipes.rivals(rag, tmp_path)
+    shutil.rmtree(three / "rag-token")
+    monkeypatch.setenv("MINIRAG_SYSTEMS", str(three))
+    with pytest.raises(MiniragError, match="holds no rag-token; MINIRAG_SYSTEMS names a folder of rag-sequence, rag-token"):
+        recipes.rivals(rag, tmp_path)
+
+
 # --- what is missing is told ---
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from minirag.corpus.miniwiki import MiniWiki, publish
 from minirag.corpus.store import PassageStore
@@ -39,7 +40,7 @@ CHECKPOINTS = data_dir() / "checkpoints"
 
 
 def systems(
-    encoder: BiEncoder, index: ExactIndex, passages: PassageStore, folder: Path, checkpoints: Path = CHECKPOINTS
+    encoder: BiEncoder, index: Any, passages: PassageStore, folder: Path, checkpoints: Path = CHECKPOINTS
 ) -> dict[str, RagModel]:
     """The generators of `training/multitask.py`, the encoder's index attached; closed book without."""
     models = {}

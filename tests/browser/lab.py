@@ -71,6 +71,7 @@ def course(folder: Path) -> Path:
     notebooks.mkdir(parents=True)
     for name in BESIDE:
         (folder / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "notebooks" / "exercises", notebooks / "exercises")
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:
