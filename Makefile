@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart report-full test slow browser html lint lab notebooks checkpoints multitask constraints clean
+.PHONY: quickstart report-full test slow browser colab html lint lab notebooks checkpoints multitask constraints clean
 
 ## make the environment, run the main job, say where the report lies
 quickstart: .venv/ready
@@ -30,6 +30,10 @@ slow: .venv/ready
 ## notebooks in JupyterLab and a real browser: run whole, a slider moved, a question typed; screenshots in runs/browser/
 browser: .venv/ready
 	$(BIN)/pytest -m browser -rs tests/browser
+
+## a badge in each notebook that opens it in Colab, for the repository that holds your copy: make colab REPOSITORY=owner/name
+colab: .venv/ready
+	$(BIN)/python -m minirag.teaching.colab "$(REPOSITORY)"
 
 ## the course as a site that needs neither server nor network: runs/site/index.html
 html: .venv/ready
