@@ -266,6 +266,25 @@ def axes_of(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
+def shade(share: float) -> str:
+    """From white for 0 to the palette's blue for 1: the more, the more ink.
+
+    >>> shade(0.0), shade(1.0)
+    ('#ffffff', '#0072b2')
+    """
+    blue = (int(BLUE[at : at + 2], 16) for at in (1, 3, 5))
+    return "#" + "".join(f"{round(255 + share * (part - 255)):02x}" for part in blue)
+
+
+def ink(share: float) -> str:
+    """In what a number can be read on `shade(share)`.
+
+    >>> ink(0.9), ink(0.91)
+    ('#000000', '#ffffff')
+    """
+    return "#ffffff" if share > 0.9 else "#000000"
+
+
 def short(label: str, length: int = 32) -> str:
     """At most `length` characters.
 

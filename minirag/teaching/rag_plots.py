@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Float
 from torch import Tensor
 
-from minirag.teaching.plots import BLACK, BLUE, GREY, VERMILLION, axes_of, short, styled
+from minirag.teaching.plots import BLACK, BLUE, GREY, VERMILLION, axes_of, ink, shade, short, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,18 +21,21 @@ Prefix = tuple[str, ...]  # the tokens of a hypothesis so far
 def posterior_heatmap(
     posterior: Float[Tensor, "T K"], tokens: Sequence[str], documents: Sequence[str], title: str = ""
 ) -> Figure:
-    """Which of K documents speaks at each of T tokens (the paper's figure 2): columns sum to 1, the number in each cell."""
-    figure, axes = axes_of(1.9 + 0.55 * len(tokens), 1.0 + 0.36 * len(documents))
-    image = axes.imshow(posterior.T.numpy(), cmap="cividis", aspect="auto", vmin=0, vmax=1)
+    """Which of K documents speaks at each of T tokens (the paper's figure 2): columns sum to 1, the number in each cell.
+    It looks like the one to be hovered over, `widgets.heatmap`."""
+    from matplotlib.colors import to_rgb
+
+    figure, axes = axes_of(1.9 + 0.36 * len(tokens), 1.2 + 0.3 * len(documents))
+    axes.imshow([[to_rgb(shade(share)) for share in row] for row in posterior.T.tolist()], aspect="auto")
     for t, row in enumerate(posterior.tolist()):
-        for k, value in enumerate(row):
-            colour = "white" if value < 0.55 else "black"
-            axes.text(t, k, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=8)
-    axes.set_xticks(range(len(tokens)), [token.strip() or "␣" for token in tokens])
+        for k, share in enumerate(row):
+            axes.text(t, k, f"{share:.2f}", ha="center", va="center", color=ink(share), fontsize=8)
+    axes.set_xticks(range(len(tokens)), [token.strip() or "␣" for token in tokens], rotation=90)
     axes.set_yticks(range(len(documents)), [short(document) for document in documents])
+    axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    axes.spines[:].set_visible(False)
     axes.grid(visible=False)
     axes.set_title(title)
-    figure.colorbar(image, ax=axes, label="posterior")
     return figure
 
 

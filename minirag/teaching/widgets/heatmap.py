@@ -15,7 +15,7 @@ from torch import Tensor
 
 from minirag.corpus.words import escape
 from minirag.errors import MiniragError
-from minirag.teaching.plots import BLUE, short
+from minirag.teaching.plots import ink, shade, short
 from minirag.teaching.widgets.view import View, live
 
 Heats = Mapping[str, Float[Tensor, "T K"]]  # a posterior under each scheme's name
@@ -64,19 +64,9 @@ _NAME = "text-align:right;padding:4px 8px;font-weight:normal;white-space:nowrap"
 
 
 def _cell(share: float, tooltip: str) -> str:
-    ink = "#ffffff;font-weight:bold" if share > 0.9 else "#000000"
-    style = f"{_CELL};background-color:{shade(share)};color:{ink}"
+    bold = ";font-weight:bold" if share > 0.9 else ""  # as white ink needs it
+    style = f"{_CELL};background-color:{shade(share)};color:{ink(share)}{bold}"
     return f'<td style="{style}" title="{escape(tooltip)}">{100 * share:.0f}</td>'
-
-
-def shade(share: float) -> str:
-    """From white for 0 to the palette's blue for 1: the more ink, the more.
-
-    >>> shade(0.0), shade(1.0)
-    ('#ffffff', '#0072b2')
-    """
-    blue = (int(BLUE[at : at + 2], 16) for at in (1, 3, 5))
-    return "#" + "".join(f"{round(255 + share * (part - 255)):02x}" for part in blue)
 
 
 def heatmap_view(heats: Heats, tokens: Sequence[str], documents: Sequence[str], scheme: str | None = None) -> View:
