@@ -2,13 +2,14 @@
 
     MINIRAG_SCALE=campus MINIRAG_OUT=runs/wikipedia-campus MINIRAG_MODEL=runs/nq jupyter lab notebooks
 
-A notebook asks for the `chosen` scale, `opened` gives it passages, bi-encoder, index and generator, and its cells are the same
-at all three. Pocket is made on the spot; for campus and paper `minirag build-wikipedia` has been here before.
+A notebook asks for the `chosen` scale, `opened` gives it passages, bi-encoder, index and generator, `asked` a task's questions,
+and its cells are the same at all three. What pocket needs is made the first time and kept for the next notebook, in `../runs`
+as seen from `notebooks/`; for campus and paper `minirag build-wikipedia` has been here before.
 
 | variable | what it names | without it |
 |---|---|---|
 | `MINIRAG_SCALE` | pocket, campus or paper | pocket |
-| `MINIRAG_OUT` | the folder of a finished job of `minirag build-wikipedia` | `../runs/wikipedia-NAME`, seen from `notebooks/` |
+| `MINIRAG_OUT` | the folder of a finished job of `minirag build-wikipedia` | `../runs/wikipedia-NAME`; pocket: MiniWiki's |
 | `MINIRAG_MODEL` | a RAG model or a BART: what `minirag finetune` wrote, or a name on the hub | the scale's generator |
 | `MINIRAG_SYSTEMS` | a folder of `rag-sequence`, `rag-token`, `closed-book`: trained alike, compared | pocket: what ships |
 | `MINIRAG_DATA` | the tasks' files, laid out as `minirag miniwiki --out` does: `nq/train.jsonl`, … | pocket: MiniWiki's |
@@ -17,6 +18,8 @@ at all three. Pocket is made on the spot; for campus and paper `minirag build-wi
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +37,7 @@ from minirag.corpus.miniwiki import MiniWiki, publish
 from minirag.corpus.store import PassageStore
 from minirag.errors import MiniragError
 from minirag.evaluation.pocket import systems
-from minirag.files import read_json
+from minirag.files import fingerprint_of, read_json
 from minirag.models.bart import Bart, BartConfig
 from minirag.models.bert import Bert, BertConfig
 from minirag.paths import data_dir
@@ -50,6 +53,7 @@ from minirag.training import finetune
 from minirag.training.finetune import Recipe as Training
 from minirag.training.multitask import FILES, SYSTEMS, questions_of
 
+RUNS = Path("../runs")  # seen from notebooks/
 LARGE = BartConfig(50_265, 1_024, 12, 12, 16, 16, 4_096, 4_096)  # BART-large
 MINI = BartConfig(4_096, 128, 2, 2, 4, 4, 512, 512, positions=320)
 
@@ -106,19 +110,19 @@ def chosen() -> Scale:
     return SCALES[name]
 
 
-def opened(scale: Scale, scratch: str | Path) -> Opened:
+def opened(scale: Scale) -> Opened:
     """Passages, encoder, index and generator of a scale, ready to be asked.
 
-    At pocket scale MiniWiki is encoded and indexed exactly in a folder of `scratch`, half a minute the first time. At the
-    others the job's folder is opened; its checksums were compared when it was built. Raises MiniragError where a job or a model
-    is missing, with the command that makes it, and whatever opening them raises.
+    At pocket scale MiniWiki is encoded and indexed exactly, half a minute the first time. At the others the job's folder is
+    opened; its checksums were compared when it was built. Raises MiniragError where a job or a model is missing, with the
+    command that makes it, and whatever opening them raises.
     """
-    pocket = scale.name == "pocket"
-    folder = Path(os.environ.get("MINIRAG_OUT") or (Path(scratch) / "job" if pocket else f"../runs/wikipedia-{scale.name}"))
-    if pocket:
+    named = os.environ.get("MINIRAG_OUT")
+    if scale.name == "pocket" and named is None:
         encoder = open_encoder(scale.memory.encoder)
-        _build_pocket(folder, encoder)
+        folder = _kept("job", lambda path: _miniwiki_job(path, encoder))
     else:
+        folder = Path(named or RUNS / f"wikipedia-{scale.name}")
         encoder = open_encoder(_finished(scale, folder)["encoder"])
     passages, index = PassageStore.open(folder / "passages", verify=False), open_index(folder / "index", verify=False)
     model = _generator(scale)
@@ -127,25 +131,33 @@ def opened(scale: Scale, scratch: str | Path) -> Opened:
     return Opened(scale, passages, model.encoder or encoder, index, model.attach(index, passages).eval())
 
 
-def asked(scale: Scale, task: str, split: str, scratch: str | Path) -> list[Question]:
+def asked(scale: Scale, task: str, split: str) -> list[Question]:
     """A task's examples: at pocket scale MiniWiki's, at the others those of the folder in MINIRAG_DATA.
 
     Tasks are those of `minirag.training.multitask.FILES`, splits train, dev and test. Raises MiniragError where the folder or
     the file is missing, and for a file that cannot be read, with its line.
     """
+    file_of(scale, task, split)
+    return questions_of(_tasks(scale), task, split)
+
+
+def file_of(scale: Scale, task: str, split: str) -> Path:
+    """Where the examples of a task lie, for what `asked` does not tell of them. Raises MiniragError as `asked` does."""
+    path = _tasks(scale) / FILES[task].format(split)
+    if not path.exists():
+        raise MiniragError(f"{path} does not exist; lay the {split} examples of {task} there, or name another MINIRAG_DATA")
+    return path
+
+
+def _tasks(scale: Scale) -> Path:
+    """The folder of the tasks' files."""
     named = os.environ.get("MINIRAG_DATA")
     if named is None and scale.name != "pocket":
         raise MiniragError(
             f"no questions are known at scale {scale.name}; name the folder of the tasks' files in MINIRAG_DATA"
             " (`minirag download` lists what can be fetched)"
         )
-    folder = Path(named) if named else Path(scratch) / "miniwiki"
-    if named is None and not folder.exists():
-        publish(folder, MiniWiki.load())
-    path = folder / FILES[task].format(split)
-    if not path.exists():
-        raise MiniragError(f"{path} does not exist; lay the {split} examples of {task} there, or name another MINIRAG_DATA")
-    return questions_of(folder, task, split)
+    return Path(named) if named else _kept("tasks", lambda path: publish(path, MiniWiki.load()))
 
 
 def rivals(opened: Opened, scratch: str | Path) -> dict[str, RagModel]:
@@ -165,13 +177,30 @@ def rivals(opened: Opened, scratch: str | Path) -> dict[str, RagModel]:
     return systems(opened.encoder, opened.index, opened.passages, Path(scratch), folder)
 
 
-def _build_pocket(folder: Path, encoder: BiEncoder) -> None:
+def _kept(what: str, make: Callable[[Path], object]) -> Path:
+    """A folder that is made once of what ships, and anew once that has changed. Two notebooks may want it at the same time."""
+    shipped = (data_dir() / part / "checksums.json" for part in ("miniwiki", "checkpoints/biencoder"))
+    folder = RUNS / f"pocket-{what}-{fingerprint_of(*(path.read_text(encoding='utf-8') for path in shipped))[:8]}"
+    if not folder.exists():
+        try:
+            RUNS.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=RUNS) as scratch:
+                make(Path(scratch) / what)
+                if not folder.exists():  # or else another notebook was quicker
+                    (Path(scratch) / what).rename(folder)
+        except OSError as error:
+            raise MiniragError(
+                f"cannot write {folder}: {error.strerror or error}; start from a folder like notebooks/"
+            ) from error
+    return folder
+
+
+def _miniwiki_job(folder: Path, encoder: BiEncoder) -> None:
     """MiniWiki in the layout of a job. Over so few passages exact search is as quick as any other."""
-    if not (folder / "index" / MANIFEST).exists():
-        passages = PassageStore.write(folder / "passages", MiniWiki.load().passages)
-        index = ExactIndex(encoder.dim)
-        index.add(encode_corpus(passages, encoder, folder / "vectors", progress=False))
-        index.save(folder / "index")
+    passages = PassageStore.write(folder / "passages", MiniWiki.load().passages)
+    index = ExactIndex(encoder.dim)
+    index.add(encode_corpus(passages, encoder, folder / "vectors", progress=False))
+    index.save(folder / "index")
 
 
 def _finished(scale: Scale, folder: Path) -> dict[str, Any]:

@@ -34,8 +34,9 @@ pytestmark = pytest.mark.usefixtures("one_thread", "unset")
 
 
 @pytest.fixture
-def unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the shell that runs the tests has set."""
+def unset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the shell that runs the tests has set; and what is kept is kept apart."""
+    monkeypatch.setattr(recipes, "RUNS", tmp_path / "runs")
     for name in [name for name in os.environ if name.startswith("MINIRAG_")]:
         monkeypatch.delenv(name)
 
@@ -90,11 +91,11 @@ def test_the_scales_are_those_of_the_commands() -> None:
 
 def test_pocket_is_made_once_and_answers(few: list[Passage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipes.MiniWiki, "load", lambda: SimpleNamespace(passages=few))
-    first = opened(chosen(), tmp_path)
+    first = opened(chosen())
     assert isinstance(first.index, ExactIndex)
     assert len(first.passages) == len(first.index) == ROWS
     monkeypatch.setattr(recipes, "encode_corpus", lambda *_, **__: pytest.fail("encoded a second time"))
-    again = opened(chosen(), tmp_path)
+    again = opened(chosen())
     assert again.passages.fingerprint == first.passages.fingerprint
     answers = [[answer.text for answer in each.model.answer(ASKED, k=3)] for each in (first, again)]
     assert answers[0] == answers[1]
@@ -104,7 +105,7 @@ def test_pocket_is_made_once_and_answers(few: list[Passage], tmp_path: Path, mon
 def test_campus_opens_what_the_job_has_built(job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINIRAG_OUT", str(job))
     monkeypatch.setenv("MINIRAG_MODEL", str(CHECKPOINTS / "rag-sequence"))
-    found = opened(SCALES["campus"], tmp_path)
+    found = opened(SCALES["campus"])
     assert isinstance(found.index, IVFPQIndex)
     assert found.encoder.fingerprint == mini_biencoder().fingerprint
 
@@ -116,15 +117,13 @@ def test_campus_opens_what_the_job_has_built(job: Path, tmp_path: Path, monkeypa
     ours, theirs = found.model.answer(ASKED, k=3), by_hand.answer(ASKED, k=3)
     assert [(one.text, one.log_probability) for one in ours] == [(one.text, one.log_probability) for one in theirs]
     assert ours[0].text == "Lima"
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "runs").exists()
 
 
 def test_without_a_name_the_job_beside_the_notebooks(job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(job, tmp_path / "runs" / "wikipedia-paper")
-    (tmp_path / "notebooks").mkdir()
-    monkeypatch.chdir(tmp_path / "notebooks")
     monkeypatch.setenv("MINIRAG_MODEL", str(CHECKPOINTS / "reader"))
-    assert len(opened(SCALES["paper"], tmp_path).passages) == ROWS
+    assert len(opened(SCALES["paper"]).passages) == ROWS
 
 
 @pytest.mark.parametrize(("name", "generator"), [("campus", "facebook/bart-base"), ("paper", "facebook/bart-large")])
@@ -139,7 +138,7 @@ def test_without_a_model_the_scale_s_own(
 
     monkeypatch.setenv("MINIRAG_OUT", str(job))
     monkeypatch.setattr(recipes, "from_pretrained", pretend)
-    opened(SCALES[name], tmp_path)
+    opened(SCALES[name])
     assert asked == [generator]
 
 
@@ -150,7 +149,7 @@ def test_a_query_encoder_that_was_trained_is_kept(job: Path, tmp_path: Path, mon
     model.save_pretrained(tmp_path / "trained")
     monkeypatch.setenv("MINIRAG_OUT", str(job))
     monkeypatch.setenv("MINIRAG_MODEL", str(tmp_path / "trained"))
-    found = opened(SCALES["campus"], tmp_path)
+    found = opened(SCALES["campus"])
     trained = model.encoder.encode_queries(ASKED)
     torch.testing.assert_close(found.encoder.encode_queries(ASKED), trained)
     assert (trained - mini_biencoder().encode_queries(ASKED)).abs().max() > 0.01
@@ -161,25 +160,25 @@ def test_a_query_encoder_that_was_trained_is_kept(job: Path, tmp_path: Path, mon
 
 def test_pocket_s_questions_are_miniwiki_s(lands: MiniWiki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipes.MiniWiki, "load", lambda: lands)
-    asked = recipes.asked(chosen(), "nq", "dev", tmp_path)
+    asked = recipes.asked(chosen(), "nq", "dev")
     assert [one.question for one in asked] == [one.text for one in lands.by_split("nq")["dev"]]
     monkeypatch.setattr(recipes, "publish", lambda *_: pytest.fail("written a second time"))
-    assert recipes.asked(chosen(), "nq", "dev", tmp_path) == asked
+    assert recipes.asked(chosen(), "nq", "dev") == asked
 
 
 def test_other_scales_ask_what_lies_in_the_folder(lands: MiniWiki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipes.publish(tmp_path / "mine", lands)
     monkeypatch.setenv("MINIRAG_DATA", str(tmp_path / "mine"))
-    asked = recipes.asked(SCALES["paper"], "triviaqa", "test", tmp_path)
+    asked = recipes.asked(SCALES["paper"], "triviaqa", "test")
     assert [one.question for one in asked] == [one.text for one in lands.by_split("triviaqa")["test"]]
 
 
 def test_no_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MiniragError, match=r"no questions are known at scale campus; name the folder .* in MINIRAG_DATA"):
-        recipes.asked(SCALES["campus"], "nq", "test", tmp_path)
+        recipes.asked(SCALES["campus"], "nq", "test")
     monkeypatch.setenv("MINIRAG_DATA", str(tmp_path))
     with pytest.raises(MiniragError, match=r"nq/test.jsonl does not exist; lay the test examples of nq there"):
-        recipes.asked(SCALES["campus"], "nq", "test", tmp_path)
+        recipes.asked(SCALES["campus"], "nq", "test")
 
 
 @pytest.fixture
@@ -194,7 +193,7 @@ def test_the_rivals_search_the_job_s_index(job: Path, three: Path, tmp_path: Pat
     monkeypatch.setenv("MINIRAG_OUT", str(job))
     monkeypatch.setenv("MINIRAG_MODEL", str(CHECKPOINTS / "reader"))
     monkeypatch.setenv("MINIRAG_SYSTEMS", str(three))
-    rag = opened(SCALES["campus"], tmp_path)
+    rag = opened(SCALES["campus"])
     found = recipes.rivals(rag, tmp_path)
     assert list(found) == ["RAG-Sequence", "RAG-Token", "closed book"]
     assert [found[name].scheme for name in ("RAG-Sequence", "RAG-Token")] == ["sequence", "token"]
@@ -207,7 +206,7 @@ def test_the_rivals_search_the_job_s_index(job: Path, three: Path, tmp_path: Pat
 def test_no_rivals(job: Path, three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINIRAG_OUT", str(job))
     monkeypatch.setenv("MINIRAG_MODEL", str(CHECKPOINTS / "reader"))
-    rag = opened(SCALES["campus"], tmp_path)
+    rag = opened(SCALES["campus"])
     with pytest.raises(MiniragError, match=r"no three systems .* `minirag finetune --recipe campus`.* in MINIRAG_SYSTEMS"):
         recipes.rivals(rag, tmp_path)
     shutil.rmtree(three / "rag-token")
@@ -224,7 +223,7 @@ def test_no_job(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("MINIRAG_OUT", str(tmp_path / "nothing"))
     command = f"minirag build-wikipedia --recipe {name} --out {tmp_path / 'nothing'}"
     with pytest.raises(MiniragError, match="holds no finished memory") as told:
-        opened(SCALES[name], tmp_path)
+        opened(SCALES[name])
     assert command in str(told.value)
 
 
@@ -233,14 +232,14 @@ def test_a_job_that_was_killed(job: Path, tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "job" / "index" / "manifest.json").unlink()
     monkeypatch.setenv("MINIRAG_OUT", str(tmp_path / "job"))
     with pytest.raises(MiniragError, match=r"is not finished; `minirag build-wikipedia --recipe campus .* goes on with it"):
-        opened(SCALES["campus"], tmp_path)
+        opened(SCALES["campus"])
 
 
 def test_a_model_that_nobody_has_trained(job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINIRAG_OUT", str(job))
     monkeypatch.setenv("MINIRAG_MODEL", str(tmp_path / "nq"))
     with pytest.raises(MiniragError, match=r"does not exist; train it with `minirag finetune --recipe campus --out .*nq`"):
-        opened(SCALES["campus"], tmp_path)
+        opened(SCALES["campus"])
 
 
 def test_another_encoder_than_the_job_s_is_refused(job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +252,7 @@ def test_another_encoder_than_the_job_s_is_refused(job: Path, tmp_path: Path, mo
     monkeypatch.setenv("MINIRAG_OUT", str(tmp_path / "job"))
     monkeypatch.setenv("MINIRAG_MODEL", str(CHECKPOINTS / "reader"))
     with pytest.raises(MiniragError, match="another encoder's vectors"):
-        opened(SCALES["campus"], tmp_path)
+        opened(SCALES["campus"])
 
 
 # --- what it costs ---
