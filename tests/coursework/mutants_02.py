@@ -102,6 +102,17 @@ def same_count(states, mask):
     return torch.stack([text[own].sum(0) for text, own in zip(states, mask, strict=True)]) / mask.sum(1).float().mean()
 
 
+def exponentials(q, k, v, mask):
+    e = torch.exp(torch.einsum("td,sd->ts", q, k) / math.sqrt(q.shape[-1]))
+    e[:, ~mask] = 0
+    return torch.einsum("ts,sd->td", e / e.sum(-1, keepdim=True), v)
+
+
+def unmasked_sum(states, mask):
+    counts = mask.float().sum(dim=1)
+    return torch.einsum("bsd->bd", states) / counts[:, None]
+
+
 MUTANTS = {
     "2.1": (
         (unmasked, "padding not masked"),
@@ -112,6 +123,7 @@ MUTANTS = {
         (down_the_columns, "softmax over the wrong axis"),
         (down_the_columns_with_a_billion, "softmax over the wrong axis, with a large negative number"),
         (late_mask, "masked after the softmax"),
+        (exponentials, "overflow"),
     ),
     "2.2": (
         (bessel, "n − 1 in the variance"),
@@ -123,6 +135,7 @@ MUTANTS = {
     ),
     "2.3": (
         (all_positions, "padding in the mean"),
+        (unmasked_sum, "padding in the sum"),
         (padded_length, "divided by the length"),
         (cls, "the first token"),
         (added, "a sum"),

@@ -88,10 +88,24 @@ def as_share(ids, n):
     return torch.tensor([float((ids == i).sum()) / len(ids) for i in range(n)])
 
 
+def always_overwritten(title, text, length):
+    ids = [101, *title, 102, *text][:length]
+    ids[-1] = 102
+    return ids
+
+
+def empty_is_first(ids, n):
+    counts = torch.zeros(n, dtype=torch.long)
+    for i in ids.flatten().tolist():
+        counts[max(i, 0)] += 1
+    return counts
+
+
 MUTANTS = {
     "3.1": (
         (open_end, "no last [SEP]"),
         (cut_anywhere, "[SEP] cut off"),
+        (always_overwritten, "the last word overwritten"),
         (one_text, "title and text in one"),
         (headless, "no [CLS]"),
         (untitled, "no title"),
@@ -107,6 +121,7 @@ MUTANTS = {
     ),
     "3.3": (
         (with_empty, "empty slots counted"),
+        (empty_is_first, "empty slots counted as row 0"),
         (best_only, "the first place alone"),
         (too_short, "passages nobody finds left out"),
         (whether, "found or not"),

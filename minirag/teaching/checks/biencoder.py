@@ -50,6 +50,11 @@ check_passage_input = Exercise(
             lambda title, text, length: [CLS, *title, SEP, *text, SEP][:length],
         ),
         Mistake(
+            "the last word overwritten",
+            "Only where the input is too long does the text give way to the last [SEP]; here it has lost a word without need.",
+            lambda title, text, length: [*[CLS, *title, SEP, *text][:length][:-1], SEP],
+        ),
+        Mistake(
             "title and text in one",
             "A [SEP] stands between title and text.",
             lambda title, text, length: [*[CLS, *title, *text][: length - 1], SEP],
@@ -136,6 +141,11 @@ check_times_found = Exercise(
             "empty slots counted",
             "−1 is no passage: it stands where fewer than k were found. Counted from the end it is the last one.",
             lambda ids, n: torch.bincount(ids.flatten() % n, minlength=n),
+        ),
+        Mistake(
+            "empty slots counted as row 0",
+            "−1 is no passage: it stands where fewer than k were found. Here it counts as the first one.",
+            lambda ids, n: _hubs(ids.clamp(min=0), n),
         ),
         Mistake(
             "the first place alone",

@@ -24,6 +24,11 @@ def _heads(rng: np.random.Generator, size: int) -> Args:
     return normal(rng, t, d), normal(rng, s, d), normal(rng, s, d), _mask(rng, s)
 
 
+def _overflowing(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    weights = (q @ k.T / q.shape[1] ** 0.5).exp() * mask  # [T, S]
+    return weights / weights.sum(1, keepdim=True) @ v
+
+
 def _attention(
     q: Tensor,
     k: Tensor,
@@ -58,6 +63,11 @@ check_attention = Exercise(
         (
             (torch.zeros(1, 4), torch.ones(2, 4), torch.tensor([[0.0] * 4, [2.0] * 4]), torch.tensor([True, True])),
             torch.ones(1, 4),
+        ),
+        # scores of 3,200 / √2 and 0: no number has e to the first of them
+        (
+            (torch.full((1, 2), 40.0), torch.tensor([[40.0] * 2, [0.0] * 2]), torch.eye(2), torch.tensor([True, True])),
+            torch.tensor([[1.0, 0.0]]),
         ),
     ),
     draw=_heads,
@@ -94,6 +104,11 @@ check_attention = Exercise(
             "masked after the softmax",
             "Set to 0 after the softmax, the weights of a row add up to less than 1: mask the scores before.",
             lambda q, k, v, mask: _attention(q, k, v, mask, after=True),
+        ),
+        Mistake(
+            "overflow",
+            "e to a large score is inf, and inf / inf is nan: `softmax` takes the largest score away first.",
+            _overflowing,
         ),
     ),
     hint="scores = q kᵀ / √d [T, S]; −inf at padding; softmax over S; times v.",
@@ -195,6 +210,11 @@ check_mean_pool = Exercise(
             "padding in the mean",
             "Padding is in the mean: leave it out above and below the line.",
             lambda states, mask: states.mean(1),
+        ),
+        Mistake(
+            "padding in the sum",
+            "Padding is counted out below the line, but still added above it: set its states to 0 first.",
+            lambda states, mask: states.sum(1) / mask.sum(1, keepdim=True),
         ),
         Mistake(
             "divided by the length",
