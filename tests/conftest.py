@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import hypothesis
 import pytest
 import torch
 from jaxtyping import install_import_hook
 
+# No test is timed, whatever else the machine does.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 # Every jaxtyping annotation of the package is checked at each call made by a test.
 install_import_hook("minirag", "beartype.beartype")
 if TYPE_CHECKING:

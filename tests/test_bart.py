@@ -187,7 +187,7 @@ def test_a_growing_tree_is_teacher_forcing_along_each_path(seed: int) -> None:
     assert (tree.computed, tree.depth) == (grown, len(widths))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(length=st.integers(1, 6), padding=st.integers(0, 4), company=st.integers(0, 3), later=st.integers(0, 4))
 def test_padding_company_and_what_comes_later_change_nothing(length: int, padding: int, company: int, later: int) -> None:
     torch.manual_seed(0)

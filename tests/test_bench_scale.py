@@ -117,7 +117,7 @@ def test_vectors_depend_on_their_shard_alone_and_questions_are_none_of_them() ->
     assert rows[:, 0].var() > 8 * rows[:, 15].var()  # the spectrum decays
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(rows=st.integers(1, 60), k=st.integers(1, 12), chunk=st.integers(1, 30), seed=st.integers(0, 99))
 def test_brute_force_by_chunks_is_brute_force(
     rows: int, k: int, chunk: int, seed: int, tmp_path_factory: pytest.TempPathFactory

@@ -121,7 +121,7 @@ def test_a_layer_is_torchs_own_encoder_layer() -> None:
     assert_close(ours(x[:, 1:3], x), reference(x)[:, 1:3], atol=1e-5, rtol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(length=st.integers(1, 8), padding=st.integers(0, 8), company=st.integers(0, 3))
 def test_padding_and_company_change_nothing(length: int, padding: int, company: int) -> None:
     torch.manual_seed(0)

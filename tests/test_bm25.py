@@ -99,7 +99,7 @@ VOCABULARY = ["red", "green", "blue", "apple", "pear", "naïve", "42", "the"]
 some_texts = st.lists(st.lists(st.sampled_from(VOCABULARY), max_size=8).map(" ".join), min_size=1, max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     some_texts,
     st.lists(st.sampled_from(VOCABULARY), max_size=4).map(" ".join),

@@ -100,7 +100,7 @@ def test_the_same_step_draws_the_same(contexts: Contexts) -> None:
 words = st.lists(st.sampled_from(["Ada", "met", "1833", "him", "There", "it's"]), min_size=1, max_size=6)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(words, min_size=1, max_size=6), st.integers(0, 40), st.randoms(use_true_random=False), st.data())
 def test_around_is_whole_sentences_with_the_answer(
     some: list[list[str]], least: int, chance: Random, data: st.DataObject
@@ -212,7 +212,7 @@ def test_salient_spans_by_hand() -> None:
     ]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.text(st.characters(codec="utf-8"), max_size=80) | st.just(TEXT), st.randoms(use_true_random=False))
 def test_a_gap_is_filled_by_its_answer(sentence: str, chance: Random) -> None:
     found = gap(sentence, "\x00", chance)
@@ -253,7 +253,7 @@ def test_an_answer_as_the_passages_write_it(tokenizer: Any) -> None:
     assert Spelling(tokenizer, [])(ids_of(tokenizer, "ada")) is None
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.text(st.sampled_from("aÁé .–1X"), min_size=1, max_size=12), min_size=1, max_size=4), st.data())
 def test_every_piece_is_found(tokenizer: Any, texts: list[str], data: st.DataObject) -> None:
     spelling = Spelling(tokenizer, texts)

@@ -112,7 +112,7 @@ rows = st.tuples(questions, st.lists(texts, max_size=2), lists, lists, lists, te
 
 
 @given(st.lists(rows, max_size=3))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_what_is_written_is_read_again_and_is_json(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> None:
     def made(some: list[tuple[str, str, str, float]]) -> tuple[Candidate, ...]:
         return tuple(Candidate(Passage(*fields), score) for *fields, score in some)
@@ -157,7 +157,7 @@ values = st.recursive(
 
 
 @given(st.lists(values, max_size=6), st.integers(1, 40), st.sampled_from([None, 0, 1, "\t"]), st.booleans())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_elements_are_those_of_json_at_every_size_of_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elements: list[Any], piece: int, indent: Any, ascii: bool
 ) -> None:

@@ -272,7 +272,7 @@ def test_recall_is_told_where_passages_are() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=60, max_size=60))
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_the_difference_of_means_has_about_the_normal_interval(hits: list[tuple[bool, bool]]) -> None:
     asked = [Question(str(i), "?", ("yes",)) for i in range(len(hits))]
     ours, theirs = (said({str(i): "yes" if pair[side] else "no" for i, pair in enumerate(hits)}) for side in (0, 1))
@@ -373,7 +373,7 @@ SAID = st.tuples(st.text(), st.text(), st.lists(st.text(), max_size=2), st.float
 
 
 @given(st.lists(SAID, min_size=1, max_size=4))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple]) -> None:
     folder = tmp_path_factory.mktemp("run")
     made = [

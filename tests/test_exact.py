@@ -51,7 +51,7 @@ def test_equals_faiss(kind: str) -> None:
 
 
 @both
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_is_exact_on_any_small_numbers(in_bytes: bool, data: st.DataObject) -> None:
     numbers = st.floats(-1e6, 1e6, width=32)

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix
 
@@ -138,7 +138,6 @@ def test_an_empty_file_is_no_set_of_claims(tmp_path: Path) -> None:
 
 
 @given(st.text("ab ():[]", min_size=1).map(str.strip).filter(bool))
-@settings(deadline=None)
 def test_titles_come_back(title: str) -> None:
     spelled = title
     for sign, name in ((" ", "_"), ("(", "-LRB-"), (")", "-RRB-"), (":", "-COLON-"), ("[", "-LSB-"), ("]", "-RSB-")):

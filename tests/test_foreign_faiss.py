@@ -283,7 +283,7 @@ def test_every_length_is_checked(tmp_path: Path, kind: str) -> None:
         st.tuples(st.integers(0, 400), st.sampled_from(["<i", "<q", "<B"]), st.integers(-3, 1 << 62)), min_size=1, max_size=3
     ),
 )
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damage_is_an_error_or_another_index_and_nothing_else(tmp_path: Path, kind: str, edits: list) -> None:
     raw = bytearray(serial(kind))
     for at, form, value in edits:

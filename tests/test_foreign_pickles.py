@@ -87,7 +87,7 @@ def test_numpy_1_named_its_modules_otherwise(tmp_path: Path, protocol: int) -> N
     dtype=st.sampled_from(["<f2", "<f4", "<f8", ">f4"]),
     protocol=st.sampled_from(PROTOCOLS),
 )
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_ids_and_numbers(tmp_path: Path, ids: list, numbers: list, dtype: str, protocol: int) -> None:
     rows = [(id, np.array(numbers, dtype)) for id in ids]
     found = read(written(tmp_path / "x", pickle.dumps(rows, protocol)))
@@ -290,7 +290,7 @@ def test_every_beginning_of_a_file_is_cut_short(tmp_path: Path, protocol: int) -
     protocol=st.sampled_from(PROTOCOLS),
     edits=st.lists(st.tuples(st.floats(0, 0.999), st.binary(max_size=4), st.integers(0, 4)), min_size=1, max_size=4),
 )
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damage_is_an_error_or_other_vectors_and_nothing_else(tmp_path: Path, protocol: int, edits: list) -> None:
     raw = pickle.dumps([("wiki:1", V), (2, V)], protocol)
     for place, new, gone in edits:
@@ -307,7 +307,7 @@ def test_damage_is_an_error_or_other_vectors_and_nothing_else(tmp_path: Path, pr
 
 
 @given(st.lists(st.sampled_from([*INSTRUCTIONS]).map(lambda code: code + b"\x00\x00\x00\x00"[: len(code)]), max_size=40))
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_program_of_known_instructions_ends(tmp_path: Path, codes: list) -> None:
     try:
         for item in pickled_items(written(tmp_path / "x", b"".join(codes) + b".")):

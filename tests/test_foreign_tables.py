@@ -174,7 +174,7 @@ def test_files_cut_short(tmp_path: Path, suffix: str) -> None:
     suffix=st.sampled_from(["arrow", "feather", "parquet"]),
     edits=st.lists(st.tuples(st.floats(0, 0.9999), st.binary(min_size=1, max_size=8)), min_size=1, max_size=3),
 )
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damage_is_an_error_or_other_rows_and_nothing_else(tmp_path: Path, suffix: str, edits: list) -> None:
     file = write(tmp_path / f"x.{suffix}", table())
     raw = bytearray(file.read_bytes())

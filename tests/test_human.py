@@ -141,7 +141,7 @@ def alpha_by_definition(table: list[list[str | None]]) -> float:
 
 
 @given(st.lists(st.lists(st.sampled_from([*VERDICTS, None]), min_size=6, max_size=6), min_size=2, max_size=4))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_alpha_is_that_of_the_definition(table: list[list[str | None]]) -> None:
     judges: list[Judgements] = [
         {str(i): {"factuality": verdict} for i, verdict in enumerate(row) if verdict is not None} for row in table
@@ -169,7 +169,7 @@ TEXT = st.text(st.sampled_from("ab=+-@'\"',;\t\r\n é<"), min_size=1, max_size=6
 @given(
     st.lists(st.tuples(TEXT, TEXT, TEXT), min_size=1, max_size=4), st.lists(st.sampled_from(VERDICTS), min_size=4, max_size=4)
 )
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_any_text_comes_back_from_its_sheet(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[str, str, str]], verdicts: list[str]
 ) -> None:

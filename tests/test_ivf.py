@@ -89,7 +89,7 @@ def test_small_tiles_and_thinned_candidates_change_nothing(monkeypatch: pytest.M
         assert torch.equal(whole[1], parts[1])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     rows=st.integers(1, 90), lists=st.integers(1, 6), n_probe=st.integers(1, 8), k=st.integers(1, 9), seed=st.integers(0, 99)
 )

@@ -201,7 +201,7 @@ def test_what_inference_mode_filled_can_be_revised_outside_of_it(trained, tmp_pa
         assert 4 not in found
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 400), st.integers(1, LISTS), st.integers(1, 30), st.integers(1, 60), st.integers(0, 99))
 def test_exact_among_the_lists_probed(trained, rows: int, n_probe: int, batch: int, k: int, seed: int) -> None:
     vectors, queries = clustered(rows, seed), clustered(batch, seed + 1)

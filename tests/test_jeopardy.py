@@ -171,7 +171,7 @@ text = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"]
 text = text.map(str.strip).filter(bool)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(text, text), min_size=1, max_size=4))
 @example([('"<b>\\"', "'&amp;'"), ("\\'", "a|b")])
 def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, clues: list[tuple[str, str]]) -> None:

@@ -107,7 +107,7 @@ def test_rows_that_are_none(tmp_path: Path) -> None:
 text = st.text(st.characters(codec="utf-8"), min_size=1, max_size=9).filter(str.strip)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(text, st.lists(st.tuples(text, st.lists(st.integers(0, 99))), min_size=1)), min_size=1))
 def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, rows: Any) -> None:
     made = [
@@ -128,7 +128,7 @@ outputs = st.fixed_dictionaries({}, optional={"answer": json_like, "provenance":
 rows = st.fixed_dictionaries({}, optional={"id": json_like, "input": json_like, "output": json_like | st.lists(outputs)})
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(json_like | rows)
 def test_any_json_is_a_question_or_one_sentence(tmp_path_factory: pytest.TempPathFactory, row: object) -> None:
     path = written(tmp_path_factory.mktemp("kilt") / "x.jsonl", row, ROW)
@@ -235,7 +235,7 @@ pages = st.lists(st.sampled_from("abcdef"), max_size=9)
 evidence = st.lists(st.frozensets(st.sampled_from("abcdef"), min_size=1, max_size=3), max_size=4)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(pages, evidence, st.integers(1, 6))
 def test_the_ranking_against_the_definition_told_another_way(found: list[str], sets: list[frozenset[str]], k: int) -> None:
     places = places_by_sorting(found, sets)

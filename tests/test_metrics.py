@@ -174,13 +174,13 @@ def oracle(text: str, answers: list[str]) -> bool:
 tricky = st.text(alphabet="abAé\u0301ñ1-.& \u00a0\t\x1f\u200bßΣσ", max_size=12)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(tricky, st.lists(tricky.map(lambda text: text[:4]), max_size=3))
 def test_has_answer_equals_a_second_implementation(text, answers):
     assert has_answer(text, answers) is oracle(text, answers)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=30), st.data())
 def test_what_is_cut_out_at_token_borders_is_found(text, data):
     words = text.split()

@@ -141,7 +141,7 @@ def test_phrasing_keeps_the_last_template_from_training():
 names = st.sampled_from([f"N{i}" for i in range(12)])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.dictionaries(names, st.tuples(names, st.sets(names, min_size=1, max_size=3)), min_size=1))
 def test_no_table_puts_a_fact_into_two_splits(tmp_path_factory, table):
     rows = [

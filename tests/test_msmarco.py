@@ -96,7 +96,7 @@ text = st.text(st.characters(codec="utf-8"), min_size=1, max_size=15).filter(str
 row = st.fixed_dictionaries({"query": text, "wellFormedAnswers": st.just("[]") | st.lists(text, max_size=3)})
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(row, min_size=1, max_size=4), st.integers(1, 9), st.sampled_from([None, 1]), st.booleans())
 def test_any_text_survives_either_layout(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], piece: int, indent: int | None, ascii: bool
@@ -137,7 +137,6 @@ def pieces_of(whole: str) -> dict[str, Any]:
     return found
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=5), values, max_size=4), st.integers(1, 9), st.sampled_from([None, 0, 3]))
 @example({"a": 1.5e-7, "b": 1234, "c": -10, "d": True, "e": None}, 1, None)
 def test_json_in_pieces_is_what_the_library_reads_whole(whole: dict[str, Any], piece: int, indent: int | None) -> None:
@@ -146,7 +145,7 @@ def test_json_in_pieces_is_what_the_library_reads_whole(whole: dict[str, Any], p
         assert pieces_of(json.dumps(whole, indent=indent)) == whole
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.data())
 def test_json_in_pieces_is_refused_where_the_library_refuses_it(data: st.DataObject) -> None:
     whole = json.dumps(columns_of([{"a": "x", "b": [1, {}]}, {"a": 2.5}]))

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from miniwiki_case import FACTS, PHRASINGS, load
 
@@ -78,7 +78,6 @@ def test_of_two_entities_of_one_title_one_is_left(tmp_path: Path) -> None:
 
 
 @given(st.text("aeioubcdfglmnrst", min_size=1), st.text("aeioubcdfglmnrst", min_size=1), st.integers(0, 10**6))
-@settings(deadline=None)
 def test_blends_are_a_head_and_a_tail(one: str, other: str, seed: int) -> None:
     one, other = f"{one}ela", f"{other}oka"  # so that each can be cut
     made = blended(one, other, random.Random(seed))

@@ -101,7 +101,7 @@ def test_all_of_wikipedia_in_codes_takes_less_than_4_gb_beside_the_page_cache() 
     assert work.in_memory(dataclasses.replace(size, kind="exact")) == pytest.approx(ALL * 769.2, rel=0.001)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     n=st.integers(50, 30_000_000),
     more=st.integers(1, 5_000_000),

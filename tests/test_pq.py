@@ -103,7 +103,7 @@ def test_pieces_that_do_not_fit_are_refused_with_some_that_do(pieces: int) -> No
         ProductQuantizer.train(points(), pieces)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(1, 6), st.sampled_from([1, 2, 4]), st.integers(1, 700), st.integers(0, 99))
 def test_every_code_is_the_nearest_word(width: int, pieces: int, n: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

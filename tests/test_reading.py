@@ -93,7 +93,7 @@ def read_by_hand(bart: Bart, encoded: torch.Tensor, answer: Sequence[int], begin
     return loss - 3 * (looked[begin] + 1e-6).log() if begin >= 0 else loss
 
 
-@settings(deadline=None, max_examples=30)  # the first call makes oneDNN ready, and takes seconds
+@settings(max_examples=30)  # the first call makes oneDNN ready, and takes seconds
 @given(st.integers(0, 10_000), st.integers(2, 4), st.integers(1, 3))
 def test_each_question_is_answered_as_if_it_were_alone(bart: Bart, seed: int, questions: int, examples: int) -> None:
     chance = random.Random(seed)

@@ -77,7 +77,7 @@ def test_what_cannot_be_answered_is_left_out(tmp_path: Path) -> None:
 text = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(str.strip)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(text, st.lists(st.tuples(text, st.lists(text, min_size=1, max_size=3)), max_size=3)), min_size=1))
 def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, paragraphs: Any) -> None:
     articles = [("T", [(z, [(f"{i} {j}", *asked) for j, asked in enumerate(some)]) for i, (z, some) in enumerate(paragraphs)])]

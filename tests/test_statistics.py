@@ -60,7 +60,7 @@ def test_samples_are_seeded_and_the_same_in_blocks(monkeypatch: pytest.MonkeyPat
     assert bootstrap(SCORES, samples=100) == pytest.approx(whole, abs=1e-12)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=12))
 def test_bounds_lie_within_the_values(values: list[float]) -> None:
     mean, low, high = bootstrap(values, samples=50)
@@ -127,7 +127,7 @@ def test_bleu_of_a_corpus_from_texts_and_from_counts() -> None:
 SMALL = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=1, max_size=7)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SMALL)
 def test_small_sets_are_exchanged_in_every_way(pairs: list[tuple[int, int]]) -> None:
     ours, theirs = ([float(pair[side]) for pair in pairs] for side in (0, 1))

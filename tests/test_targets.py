@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minirag.corpus.passages import Passage
@@ -108,7 +108,6 @@ patterns = st.recursive(
 
 
 @given(patterns)
-@settings(deadline=None)
 def test_what_is_spelled_out_matches(pattern: str) -> None:
     """Without sets and counts every spelling is a text that the pattern matches, and no two are alike."""
     found = spellings(pattern)

@@ -65,7 +65,7 @@ def test_recall_at_each_k_by_hand() -> None:
     assert recall_at_each([Prediction("1", "?", "x")]) == []
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.one_of(st.none(), st.integers(1, 6)), min_size=1, max_size=12))
 def test_recall_at_each_k_never_falls_and_ends_at_all_that_was_found(first: list[int | None]) -> None:
     shares = recall_at_each(predictions(first, 6))

@@ -43,7 +43,7 @@ def test_what_is_written_is_read(folder: Path, vectors: torch.Tensor) -> None:
         assert torch.equal(torch.cat(batches), vectors)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     start=st.integers(-13, 13),
     stop=st.integers(-13, 13),

@@ -39,7 +39,7 @@ def test_a_question_to_the_right_by_hand() -> None:
     assert "1 of 4 cells probed: 2 of 6 rows scanned (33 %), 1 of the true 2 neighbours found." in html
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(0, 359), st.integers(1, 5))
 def test_the_map_is_what_the_index_looks_at(seed: int, angle: int, n_probe: int) -> None:
     generator = torch.Generator().manual_seed(seed)

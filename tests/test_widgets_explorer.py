@@ -65,7 +65,7 @@ def test_rows_that_were_removed_are_not_scanned() -> None:
     assert (result.scanned, result.rows, result.true, result.recall) == (1, 3, 3, pytest.approx(1 / 3))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 8))
 def test_more_lists_can_only_help_and_all_are_exact_search(seed: int, k: int) -> None:
     generator = torch.Generator().manual_seed(seed)

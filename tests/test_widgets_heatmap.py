@@ -49,7 +49,7 @@ def test_the_more_the_more_ink_and_the_number_can_be_read_on_it() -> None:
         assert (bright + 0.05) / (dark + 0.05) > 4.0
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 6), st.integers(1, 9), st.integers(0, 1000))
 def test_columns_add_up_to_100_but_for_rounding(k: int, t: int, seed: int) -> None:
     posterior = torch.rand(t, k, generator=torch.Generator().manual_seed(seed)).softmax(1)

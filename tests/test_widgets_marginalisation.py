@@ -30,7 +30,7 @@ def test_the_worked_example() -> None:
         torch.testing.assert_close(posterior, document_posterior(*worked_example(), 2, scheme)[0])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(tables())
 def test_both_sums_by_hand_and_whatever_the_order_of_documents(table) -> None:
     scores, said = table

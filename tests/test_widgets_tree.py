@@ -48,7 +48,7 @@ def test_one_beam_is_greedy_and_two_find_the_best() -> None:
     assert math.exp(one.looked_at[("in", "Egypt", "</s>")]) == pytest.approx(0.5 * 0.4 * 0.6)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 9), min_size=12, max_size=12), st.sampled_from([-1.0, 0.0, 1.0]))
 def test_wide_enough_a_search_is_exhaustive(numbers, alpha: float) -> None:
     rows = {(): "ab", ("a",): "cd", ("b",): "cd", ("a", "c"): "e.", ("b", "d"): "e.", ("a", "d"): "e."}

@@ -7,7 +7,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minirag import cli
@@ -150,7 +150,6 @@ line = st.text("ab #'", max_size=6).filter(lambda each: not each.strip().startsw
 
 
 @given(st.lists(st.tuples(st.lists(line, max_size=3), st.lists(line, max_size=3), st.integers(0, 8)), max_size=3))
-@settings(deadline=None)
 def test_what_stands_outside_the_marks_stays_line_by_line(regions: list[tuple[list[str], list[str], int]]) -> None:
     source, expected = [], []
     for outside, inside, indent in regions:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minirag.corpus.passages import Passage
@@ -37,7 +37,6 @@ plain = st.recursive(
 
 
 @given(plain)
-@settings(deadline=None)
 def test_plain_values_come_back(value: Any) -> None:
     assert repr(crossed(value)) == repr(value)  # so that nan equals nan, and 1 is not 1.0 or True
 
