@@ -113,18 +113,19 @@ def chosen() -> Scale:
 def opened(scale: Scale) -> Opened:
     """Passages, encoder, index and generator of a scale, ready to be asked.
 
-    At pocket scale MiniWiki is encoded and indexed exactly, half a minute the first time. At the others the job's folder is
-    opened; its checksums were compared when it was built. Raises MiniragError where a job or a model is missing, with the
-    command that makes it, and whatever opening them raises.
+    At pocket scale MiniWiki is encoded and indexed exactly, half a minute the first time, and verified each time. At the others
+    the job's folder is opened; its checksums were compared when it was built. Raises MiniragError where a job or a model is
+    missing, with the command that makes it, and whatever opening them raises.
     """
     named = os.environ.get("MINIRAG_OUT")
-    if scale.name == "pocket" and named is None:
+    kept = scale.name == "pocket" and not named
+    if kept:
         encoder = open_encoder(scale.memory.encoder)
         folder = _kept("job", lambda path: _miniwiki_job(path, encoder))
     else:
         folder = Path(named or RUNS / f"wikipedia-{scale.name}")
         encoder = open_encoder(_finished(scale, folder)["encoder"])
-    passages, index = PassageStore.open(folder / "passages", verify=False), open_index(folder / "index", verify=False)
+    passages, index = PassageStore.open(folder / "passages", verify=kept), open_index(folder / "index", verify=kept)
     model = _generator(scale)
     if model.encoder is None:  # a BART, or a model whose encoder was left as it is
         model = model.with_encoder(encoder)
@@ -152,7 +153,7 @@ def file_of(scale: Scale, task: str, split: str) -> Path:
 def _tasks(scale: Scale) -> Path:
     """The folder of the tasks' files."""
     named = os.environ.get("MINIRAG_DATA")
-    if named is None and scale.name != "pocket":
+    if not named and scale.name != "pocket":
         raise MiniragError(
             f"no questions are known at scale {scale.name}; name the folder of the tasks' files in MINIRAG_DATA"
             " (`minirag download` lists what can be fetched)"
@@ -166,7 +167,7 @@ def rivals(opened: Opened, scratch: str | Path) -> dict[str, RagModel]:
     At pocket scale they ship, at the others MINIRAG_SYSTEMS names their folder. The first two search what is opened.
     """
     scale, named = opened.scale, os.environ.get("MINIRAG_SYSTEMS")
-    if named is None and scale.name != "pocket":
+    if not named and scale.name != "pocket":
         raise MiniragError(
             f"no three systems are known at scale {scale.name}; train each with `minirag finetune --recipe {scale.name}` and"
             f" name the folder of {', '.join(SYSTEMS.values())} in MINIRAG_SYSTEMS"
@@ -181,17 +182,18 @@ def _kept(what: str, make: Callable[[Path], object]) -> Path:
     """A folder that is made once of what ships, and anew once that has changed. Two notebooks may want it at the same time."""
     shipped = (data_dir() / part / "checksums.json" for part in ("miniwiki", "checkpoints/biencoder"))
     folder = RUNS / f"pocket-{what}-{fingerprint_of(*(path.read_text(encoding='utf-8') for path in shipped))[:8]}"
-    if not folder.exists():
-        try:
-            RUNS.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=RUNS) as scratch:
-                make(Path(scratch) / what)
-                if not folder.exists():  # or else another notebook was quicker
-                    (Path(scratch) / what).rename(folder)
-        except OSError as error:
-            raise MiniragError(
-                f"cannot write {folder}: {error.strerror or error}; start from a folder like notebooks/"
-            ) from error
+    if folder.exists():
+        return folder
+    try:
+        RUNS.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=RUNS) as scratch:
+            made = Path(scratch) / what
+            make(made)
+            made.rename(folder)
+    except OSError as error:
+        if not folder.exists():  # or else another notebook was quicker, and made the same
+            reason = error.strerror or error
+            raise MiniragError(f"cannot write {folder}: {reason}; start from a folder like notebooks/") from error
     return folder
 
 

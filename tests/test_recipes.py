@@ -102,6 +102,61 @@ def test_pocket_is_made_once_and_answers(few: list[Passage], tmp_path: Path, mon
     assert answers[0][0] == "Lima"
 
 
+def test_two_notebooks_make_it_at_once(tmp_path: Path) -> None:
+    """The slower finds the other's, and leaves nothing of its own."""
+
+    def slower(folder: Path) -> None:
+        recipes._kept("thing", lambda quicker: (quicker.mkdir(), (quicker / "a").write_text("whole")))
+        folder.mkdir()
+        (folder / "a").write_text("late")
+
+    found = recipes._kept("thing", slower)
+    assert (found / "a").read_text() == "whole"
+    assert list((tmp_path / "runs").iterdir()) == [found]
+
+
+def test_what_is_killed_while_it_is_made_is_made_again(tmp_path: Path) -> None:
+    def killed(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "a").write_text("ha")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recipes._kept("thing", killed)
+    assert list((tmp_path / "runs").iterdir()) == []
+    assert recipes._kept("thing", lambda folder: folder.mkdir()).is_dir()
+
+
+def test_nowhere_to_keep_it(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(MiniragError, match=r"cannot write .*; start from a folder like notebooks/"):
+        recipes._kept("thing", Path.mkdir)
+
+
+@pytest.mark.parametrize("part", ["passages", "index"])
+def test_what_was_altered_since_is_not_opened(part: str, few: list[Passage], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes.MiniWiki, "load", lambda: SimpleNamespace(passages=few))
+    opened(chosen())
+    (folder,) = recipes.RUNS.glob("pocket-job-*")
+    largest = max((folder / part).iterdir(), key=lambda path: path.stat().st_size)
+    with largest.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last[0] ^ 1]))
+    with pytest.raises(MiniragError, match=part):
+        opened(chosen())
+
+
+def test_variables_that_are_empty_are_not_set(few: list[Passage], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes.MiniWiki, "load", lambda: SimpleNamespace(passages=few))
+    for name in ("OUT", "MODEL", "DATA", "SYSTEMS"):
+        monkeypatch.setenv(f"MINIRAG_{name}", "")
+    assert len(opened(chosen()).passages) == ROWS
+    with pytest.raises(MiniragError, match="no questions are known"):
+        recipes.asked(SCALES["campus"], "nq", "test")
+
+
 def test_campus_opens_what_the_job_has_built(job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINIRAG_OUT", str(job))
     monkeypatch.setenv("MINIRAG_MODEL", str(CHECKPOINTS / "rag-sequence"))
