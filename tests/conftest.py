@@ -16,13 +16,16 @@ from jaxtyping import install_import_hook
 # No test is timed, whatever else the machine does.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
-# Every jaxtyping annotation of the package is checked at each call made by a test.
-install_import_hook("minirag", "beartype.beartype")
+ROOT = Path(__file__).resolve().parents[1]
+# Modules that say the shapes of tensors have them checked at each call made by a test. The others are mypy's: rendering MiniWiki,
+# five million calls without a tensor, took six times as long with each of them checked.
+SHAPED = [path.relative_to(ROOT) for path in (ROOT / "minirag").rglob("*.py") if "jaxtyping" in path.read_text(encoding="utf-8")]
+install_import_hook([".".join(path.with_suffix("").parts) for path in SHAPED], "beartype.beartype")
 if TYPE_CHECKING:
     from minirag.corpus.miniwiki import MiniWiki
     from minirag.corpus.miniwiki.worlds import Tellable
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+SHARED = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
