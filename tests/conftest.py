@@ -17,10 +17,11 @@ from jaxtyping import install_import_hook
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 ROOT = Path(__file__).resolve().parents[1]
-# Modules that say the shapes of tensors have them checked at each call made by a test. The others are mypy's: rendering MiniWiki,
-# five million calls without a tensor, took six times as long with each of them checked.
-SHAPED = [path.relative_to(ROOT) for path in (ROOT / "minirag").rglob("*.py") if "jaxtyping" in path.read_text(encoding="utf-8")]
-install_import_hook([".".join(path.with_suffix("").parts) for path in SHAPED], "beartype.beartype")
+# Modules that say the shapes of tensors have them checked at each call made by a test. The others are mypy's: rendering
+# MiniWiki, five million calls without a tensor, took six times as long with each of them checked.
+MODULES = ((path, path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "minirag").rglob("*.py"))
+SHAPED = [".".join(parts) for path, parts in MODULES if "jaxtyping" in path.read_text(encoding="utf-8")]
+install_import_hook(SHAPED, "beartype.beartype")
 if TYPE_CHECKING:
     from minirag.corpus.miniwiki import MiniWiki
     from minirag.corpus.miniwiki.worlds import Tellable

@@ -1,17 +1,15 @@
 """Building out of core: the same as in memory, the same after any kill, and never the wrong thing."""
 
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from killing import killable
 from torch import Tensor
 
 from minirag.errors import MiniragError
@@ -88,55 +86,33 @@ def test_an_exact_index_is_coded_into_its_file(store: VectorStore, tmp_path: Pat
     )
 
 
-KILLED = """
-import os, signal, sys
+JOB = """
 from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from minirag.retrieval import vector_writer, build as building, manifest
+from minirag.retrieval.build import BuildSettings, build
 from minirag.retrieval.vectors import VectorStore
-calls, fatal = 0, int(sys.argv[4])
-def deadly(name, function):
-    def call(*args, **kwargs):
-        global calls
-        calls += 1
-        if calls == fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = function(*args, **kwargs)
-        calls += 1
-        if calls == fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    return call
-import numpy as np
-np.save, os.replace, os.fsync = deadly("save", np.save), deadly("replace", os.replace), deadly("fsync", os.fsync)
-settings = building.BuildSettings(sys.argv[3], n_lists=9, n_probe=3, pieces=4, ram=40_000_000)
-building.build(VectorStore.open(sys.argv[1]), Path(sys.argv[2]), settings, progress=False)
-print(calls)
+
+def job(store, folder, kind):
+    settings = BuildSettings(kind, n_lists=9, n_probe=3, pieces=4, ram=40_000_000)
+    build(VectorStore.open(store), Path(folder), settings, progress=False)
 """
-
-
-def run(store: VectorStore, folder: Path, kind: str, fatal: int) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, "-c", KILLED, str(store.folder), str(folder), kind, str(fatal)]
-    return subprocess.run(arguments, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
 
 
 @pytest.mark.parametrize("most", [2, pytest.param(30, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_killed_anywhere_it_goes_on_to_the_same_bytes(kind: str, most: int, store: VectorStore, tmp_path: Path) -> None:
-    whole = run(store, tmp_path / "whole", kind, 0)
-    assert whole.returncode == 0, whole.stderr
-    chance = random.Random(kind)
-    calls, kills = int(whole.stdout), 0
-    while kills < most:
-        ended = run(store, tmp_path / "killed", kind, chance.randint(1, calls))
-        kills += ended.returncode == -signal.SIGKILL
-        if ended.returncode == 0:  # it came to its end: and then begins anew
-            assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-            shutil.rmtree(tmp_path / "killed")
-        else:
-            assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert run(store, tmp_path / "killed", kind, 0).returncode == 0
+    chance, kills = random.Random(kind), 0
+    with killable(JOB) as run:
+        code, calls = run(str(store.folder), str(tmp_path / "whole"), kind, fatal=0)
+        assert code == 0
+        while kills < most:
+            code, _ = run(str(store.folder), str(tmp_path / "killed"), kind, fatal=chance.randint(1, calls))
+            kills += code == -signal.SIGKILL
+            if code == 0:  # it came to its end: and then begins anew
+                assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+                shutil.rmtree(tmp_path / "killed")
+            else:
+                assert code == -signal.SIGKILL
+        assert run(str(store.folder), str(tmp_path / "killed"), kind, fatal=0)[0] == 0
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     assert {path.name for path in tmp_path.iterdir()} == {"killed", "whole"}  # nothing is left lying about
 

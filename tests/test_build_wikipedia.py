@@ -2,17 +2,15 @@
 
 import gzip
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from killing import killable
 from plan_cases import made_up
 
 from minirag.cli import main
@@ -164,54 +162,34 @@ def test_what_is_refused_leaves_the_job_as_it_is(
     assert (tmp_path / "job" / "job.json").read_bytes() == before
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import numpy as np
-import torch
-torch.set_num_threads(1)
-calls, fatal = 0, int(sys.argv[4])
-def deadly(function):
-    def call(*args, **kwargs):
-        global calls
-        for after in (False, True):
-            result = function(*args, **kwargs) if after else None
-            calls += 1
-            if calls == fatal:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    return call
+JOB = """
 from dataclasses import replace
 from minirag.cluster.calibration import Calibration
 from minirag.cluster.wikipedia import RECIPES, build_wikipedia
 from minirag.retrieval.pretrained import mini_biencoder
-np.save, os.replace, os.fsync = deadly(np.save), deadly(os.replace), deadly(os.fsync)
-recipe = replace(RECIPES["paper"], encoder="mini", shard_rows=100)
-build_wikipedia(sys.argv[1], recipe, mini_biencoder(), sys.argv[2], calibration=Calibration.load(sys.argv[3]), progress=False)
-print(calls)
+recipe, encoder = replace(RECIPES["paper"], encoder="mini", shard_rows=100), mini_biencoder()
+
+def job(folder, tsv, rates):
+    build_wikipedia(folder, recipe, encoder, tsv, calibration=Calibration.load(rates), progress=False)
 """
-
-
-def run(folder: Path, tsv: Path, rates: Path, fatal: int) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, "-c", KILLED, str(folder), str(tsv), str(rates), str(fatal)]
-    return subprocess.run(arguments, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
 
 
 @pytest.mark.parametrize("most", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_anywhere_it_goes_on_to_the_same_bytes(most: int, tsv: Path, encoder: BiEncoder, tmp_path: Path) -> None:
     rates = tmp_path / "rates.json"
     made_up(dim=encoder.dim).save(rates)
-    whole = run(tmp_path / "whole", tsv, rates, 0)
-    assert whole.returncode == 0, whole.stderr
-    chance, calls, kills = random.Random(8), int(whole.stdout), 0
-    while kills < most:
-        ended = run(tmp_path / "killed", tsv, rates, chance.randint(1, calls))
-        kills += ended.returncode == -signal.SIGKILL
-        if ended.returncode == 0:
-            assert contents(tmp_path / "killed" / "index") == contents(tmp_path / "whole" / "index")
-            shutil.rmtree(tmp_path / "killed")
-        else:
-            assert ended.returncode == -signal.SIGKILL, ended.stderr
+    chance, kills = random.Random(8), 0
+    with killable(JOB) as run:
+        code, calls = run(str(tmp_path / "whole"), str(tsv), str(rates), fatal=0)
+        assert code == 0
+        while kills < most:
+            code, _ = run(str(tmp_path / "killed"), str(tsv), str(rates), fatal=chance.randint(1, calls))
+            kills += code == -signal.SIGKILL
+            if code == 0:
+                assert contents(tmp_path / "killed" / "index") == contents(tmp_path / "whole" / "index")
+                shutil.rmtree(tmp_path / "killed")
+            else:
+                assert code == -signal.SIGKILL
     make(tmp_path / "killed", encoder, tsv)
     assert contents(tmp_path / "killed" / "index") == contents(tmp_path / "whole" / "index")
     assert contents(tmp_path / "killed" / "vectors") == contents(tmp_path / "whole" / "vectors")
