@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from minirag.teaching.checks.exercise import Exercise, Mistake
 from minirag.teaching.grader.sandbox import Sandbox
 
 SECONDS = 2.0  # for one case
+IMAGE = "minirag-grader"
 
 
 @dataclass(frozen=True)
@@ -123,3 +125,16 @@ def bubblewrap(*hidden: Path) -> Sandbox:
     if why := sandbox.tried():
         pytest.skip(f"bubblewrap makes no sandbox here: {why}")
     return sandbox
+
+
+def docker() -> Sandbox:
+    """The image of examples/grader.Dockerfile; skipped where it is not built."""
+    asked = ["docker", "image", "inspect", IMAGE]
+    if not shutil.which("docker") or subprocess.run(asked, capture_output=True, check=False).returncode:
+        pytest.skip(f"no image {IMAGE} here: docker build -f examples/grader.Dockerfile -t {IMAGE} .")
+    return Sandbox("docker", IMAGE)
+
+
+def sandbox_of(kind: str, folder: Path) -> Sandbox:
+    """`bubblewrap` or `docker`, where it is to be had."""
+    return docker() if kind == "docker" else bubblewrap(folder)

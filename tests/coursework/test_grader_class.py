@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from grader_cases import RIGHT, TINY, answers, bubblewrap, save
+from grader_cases import RIGHT, TINY, answers, sandbox_of, save
 
 from minirag.teaching.grader.grade import Grade, grade_class
 from minirag.teaching.grader.reading import read_submissions
@@ -206,8 +206,9 @@ def test_the_attacks_work_where_there_is_no_sandbox(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("neighbour")
-def test_a_class_is_graded_as_expected(tmp_path: Path) -> None:
-    sandbox = bubblewrap(tmp_path)
+@pytest.mark.parametrize("kind", ["bubblewrap", "docker"])
+def test_a_class_is_graded_as_expected(kind: str, tmp_path: Path) -> None:
+    sandbox = sandbox_of(kind, tmp_path)
     (tmp_path / "secret.txt").write_text(SECRET)
     paths = [make(tmp_path, name) for name, (make, _, _) in CLASS.items()]
     assert len(paths) >= 30

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from grader_cases import bubblewrap
+from grader_cases import sandbox_of
 
 from minirag.errors import MiniragError
 from minirag.teaching.grader import sandbox as module
@@ -75,8 +75,9 @@ class Speaking:
         return self.receive()
 
 
-def test_what_a_hostile_cell_finds_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sandbox = bubblewrap(tmp_path)
+@pytest.mark.parametrize("kind", ["bubblewrap", "docker"])
+def test_what_a_hostile_cell_finds_inside(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox = sandbox_of(kind, tmp_path)
     monkeypatch.setenv("A_SECRET", "in-the-environment-of-the-grader")
     (tmp_path / "other.ipynb").write_text("{}")
     started = sandbox.start(MEMORY, SECONDS)
@@ -93,6 +94,12 @@ def test_what_a_hostile_cell_finds_inside(tmp_path: Path, monkeypatch: pytest.Mo
             worker.receive()
     finally:
         started.end()
+    environment = set(found.pop("environment"))
+    if kind == "docker":  # it has the image's own variables too
+        assert environment >= module._ENVIRONMENT.keys()
+        assert not any(name.startswith(("A_", "MINIRAG")) for name in environment)
+    else:
+        assert environment == {*module._ENVIRONMENT, "PATH", "PYTHONPATH"}
     assert found == {
         "fork": "PermissionError",
         "program": "PermissionError",
@@ -109,7 +116,6 @@ def test_what_a_hostile_cell_finds_inside(tmp_path: Path, monkeypatch: pytest.Mo
         "more memory": "ValueError",
         "ids": True,
         "secret": [],
-        "environment": sorted([*module._ENVIRONMENT, "PATH", "PYTHONPATH"]),
         "checkout": [],
         "checks": ["compare.py", "local.py"],
         "others": [],

@@ -31,7 +31,7 @@ def _sets(rng: np.random.Generator, size: int) -> Args:
     names = ("Rome", "New York", "York", "The Nile", "Ovid", "Mary Shelley", "Shelley", "Po")
 
     def text(ending: str = "") -> str:
-        written = str(rng.choice(names)) + ending
+        written = names[int(rng.integers(len(names)))] + ending
         return (written, written.upper(), f"the  {written}", f"{written}.")[int(rng.integers(4))]
 
     def example(number: int) -> Example:

@@ -73,6 +73,11 @@ check_top_k = Exercise(
         ),
         Mistake("row 0 in the gaps", "A gap has row −1; row 0 would be a real passage's text.", _gap_with_row_0),
         Mistake("distance", "This is nearest by distance; the largest inner product is asked for.", _by_distance),
+        Mistake(
+            "topk past the last passage",
+            "`topk` fails where k is above the number of passages: take min(k, N) of them, then fill with −inf and −1.",
+            lambda q, v, k: tuple((v @ q).topk(k)),
+        ),
     ),
     hint="scores = vectors @ q; a stable sort, largest first, keeps the lower row ahead; fill up with −inf and −1.",
 )
