@@ -626,7 +626,10 @@ def test_quickstart_says_where_the_report_lies(run, monkeypatch, tmp_path) -> No
     main_job = create_autospec(quickstart.quickstart, return_value=tmp_path / "report.html")
     monkeypatch.setattr(quickstart, "quickstart", main_job)
     assert run("quickstart", "--folder", tmp_path, "--quiet") == f"the report lies at {tmp_path / 'report.html'}\n"
-    main_job.assert_called_once_with(tmp_path, progress=False, command=f"minirag quickstart --folder {tmp_path}")
+    told = f"minirag quickstart --folder {tmp_path} --steps 120"
+    main_job.assert_called_once_with(tmp_path, progress=False, command=told, steps=120)
+    run("quickstart", "--folder", tmp_path, "--steps", 30, "--quiet")
+    assert main_job.call_args.kwargs["steps"] == 30
 
 
 # --- errors ------------------------------------------------------------------------------------------------------------------

@@ -116,11 +116,13 @@ def quickstart(
     material: Material | None = None,
     seed: int = 0,
     command: str = "minirag quickstart",
+    steps: int = POCKET.steps,
 ) -> Path:
     """Do all of it in `folder` and return the report's path; the numbers are the same each time, the times are not.
 
-    `material` None is MiniWiki with the checkpoints that ship, and all-MiniLM-L6-v2 beside them where it is installed. Raises
-    `MiniragError` if `folder` holds, under one of our names, something that is not ours.
+    `material` None is MiniWiki with the checkpoints that ship, and all-MiniLM-L6-v2 beside them where it is installed. Training
+    end to end takes `steps`, and the closed book ten times as many. Raises `MiniragError` if `folder` holds, under one of our
+    names, something that is not ours.
     """
     start, folder = time.perf_counter(), Path(folder)
     stages = Stages(folder)
@@ -142,7 +144,7 @@ def quickstart(
     answered = stages.timed("answering", lambda: _answers(material, systems, seed, progress))
     results += [match_result(task, system, own) for (task, system), own in answered.items()]
     results += stages.timed("timing", lambda: _times(material, systems, encoder))
-    trained = stages.timed("training end to end", lambda: _trained(material, folder / "endtoend", seed, progress))
+    trained = stages.timed("training end to end", lambda: _trained(material, folder / "endtoend", steps, seed, progress))
     results += trained.results if trained else []
     tasks = stages.timed("the paper's tasks", lambda: _tasks(material, systems, folder, progress))
     results += pocket.results(tasks)
@@ -280,12 +282,12 @@ def _answers(
     return answer_sets(models, material.sets, ANSWERED, READ, seed, progress)
 
 
-def _trained(material: Material, folder: Path, seed: int, progress: bool) -> Comparison | None:
+def _trained(material: Material, folder: Path, steps: int, seed: int, progress: bool) -> Comparison | None:
     """RAG-Sequence and RAG-Token beside the closed book, from the checkpoints that ship; old trainings are taken up."""
     if material.wiki is None:
         return None
     library = Library(material.wiki, material.encoder, folder)
-    return compare(library, (*RAG, CLOSED_BOOK), POCKET, COMPARED, seed, progress)
+    return compare(library, (*RAG, CLOSED_BOOK), dataclasses.replace(POCKET, steps=steps), COMPARED, seed, progress)
 
 
 def _tasks(material: Material, systems: Mapping[System, Retriever], folder: Path, progress: bool) -> list[Measured]:
