@@ -38,6 +38,11 @@ def nearest(q, vectors, k):
     return filled(sorted(pairs, key=lambda pair: (-pair[0], pair[1])), k)
 
 
+def past_the_end(q, vectors, k):
+    best = torch.topk(vectors @ q, k)
+    return best.values, best.indices
+
+
 def in_place(found, exact):
     hits = total = 0
     for a, b in zip(found.flatten().tolist(), exact.flatten().tolist(), strict=True):
@@ -109,6 +114,7 @@ MUTANTS = {
         (fewer, "gaps not filled"),
         (zero_filled, "row 0 in the gaps"),
         (nearest, "distance"),
+        (past_the_end, "topk past the last passage"),
     ),
     "4.2": (
         (in_place, "place by place"),
