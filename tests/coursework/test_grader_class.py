@@ -219,8 +219,9 @@ def test_a_class_is_graded_as_expected(kind: str, tmp_path: Path) -> None:
     assert {each.student: tuple(one.points for one in each.outcomes) for each in grades} == {
         name: points for name, (_, points, _) in CLASS.items()
     }
+    immortal = {"kills_in_a_cell"} if kind == "docker" else set()  # a container's first process cannot kill itself
     for grade in grades:
-        assert_remark(grade, CLASS[grade.student][2])
+        assert_remark(grade, "" if grade.student in immortal else CLASS[grade.student][2])
 
 
 def assert_remark(grade: Grade, word: str) -> None:
