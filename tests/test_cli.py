@@ -622,12 +622,13 @@ def test_there_is_no_bench_for_cooking() -> None:
 
 def test_quickstart_says_where_the_report_lies(run, monkeypatch, tmp_path) -> None:
     from minirag.evaluation import quickstart
+    from minirag.training.finetune import POCKET
 
     main_job = create_autospec(quickstart.quickstart, return_value=tmp_path / "report.html")
     monkeypatch.setattr(quickstart, "quickstart", main_job)
     assert run("quickstart", "--folder", tmp_path, "--quiet") == f"the report lies at {tmp_path / 'report.html'}\n"
-    told = f"minirag quickstart --folder {tmp_path} --steps 120"
-    main_job.assert_called_once_with(tmp_path, progress=False, command=told, steps=120)
+    told = f"minirag quickstart --folder {tmp_path} --steps {POCKET.steps}"
+    main_job.assert_called_once_with(tmp_path, progress=False, command=told, steps=POCKET.steps)
     run("quickstart", "--folder", tmp_path, "--steps", 30, "--quiet")
     assert main_job.call_args.kwargs["steps"] == 30
 

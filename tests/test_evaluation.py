@@ -375,3 +375,11 @@ def test_something_is_marked_exactly_where_an_answer_is(text, answer) -> None:
 
 def test_patterns_are_not_marked() -> None:
     assert highlighted("1998", Question("1", "?", (r"\d+",), "regex")) == "1998"
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 10, 11, 30])
+def test_any_number_of_steps_can_be_trained(steps: int) -> None:
+    """The pocket recipe warms up for ten steps, and a training shorter than that was refused when all else was done."""
+    for times in (1, 10):  # the closed book takes ten times as many
+        recipe = replace(job.recipe_of(steps), steps=times * steps)
+        assert recipe.settings(pairs=100).warmup < recipe.steps

@@ -56,7 +56,7 @@ from minirag.retrieval.retriever import Retriever
 from minirag.retrieval.standins import RandomIndex
 from minirag.retrieval.vectors import VectorStore
 from minirag.tasks.openqa import read_questions
-from minirag.training.finetune import POCKET
+from minirag.training.finetune import POCKET, Recipe
 
 KS = (1, 5, 20)
 PROBES = (1, 2, 4, 8, 16, 32)
@@ -282,12 +282,21 @@ def _answers(
     return answer_sets(models, material.sets, ANSWERED, READ, seed, progress)
 
 
+def recipe_of(steps: int) -> Recipe:
+    """Training at the pocket scale in so many steps, of which half may be warm-up.
+
+    >>> recipe_of(4).warmup, recipe_of(30).warmup, recipe_of(120) == POCKET
+    (2, 10, True)
+    """
+    return dataclasses.replace(POCKET, steps=steps, warmup=min(POCKET.warmup, steps // 2))
+
+
 def _trained(material: Material, folder: Path, steps: int, seed: int, progress: bool) -> Comparison | None:
     """RAG-Sequence and RAG-Token beside the closed book, from the checkpoints that ship; old trainings are taken up."""
     if material.wiki is None:
         return None
     library = Library(material.wiki, material.encoder, folder)
-    return compare(library, (*RAG, CLOSED_BOOK), dataclasses.replace(POCKET, steps=steps), COMPARED, seed, progress)
+    return compare(library, (*RAG, CLOSED_BOOK), recipe_of(steps), COMPARED, seed, progress)
 
 
 def _tasks(material: Material, systems: Mapping[System, Retriever], folder: Path, progress: bool) -> list[Measured]:
