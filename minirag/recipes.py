@@ -10,7 +10,7 @@ as seen from `notebooks/`; for campus and paper `minirag build-wikipedia` has be
 |---|---|---|
 | `MINIRAG_SCALE` | pocket, campus or paper | pocket |
 | `MINIRAG_OUT` | the folder of a finished job of `minirag build-wikipedia` | `../runs/wikipedia-NAME`; pocket: MiniWiki's |
-| `MINIRAG_MODEL` | a RAG model or a BART: what `minirag finetune` wrote, or a name on the hub | the scale's generator |
+| `MINIRAG_MODEL` | a RAG model or a BART: what `minirag finetune` wrote, or a name on the hub | `rag-sequence` of `MINIRAG_SYSTEMS`, or the scale's generator |
 | `MINIRAG_SYSTEMS` | a folder of `rag-sequence`, `rag-token`, `closed-book`: trained alike, compared | pocket: what ships |
 | `MINIRAG_DATA` | the tasks' files, laid out as `minirag miniwiki --out` does: `nq/train.jsonl`, … | pocket: MiniWiki's |
 """
@@ -217,13 +217,14 @@ def _finished(scale: Scale, folder: Path) -> dict[str, Any]:
 
 
 def _generator(scale: Scale) -> RagModel:
-    """The model that MINIRAG_MODEL names, or the scale's generator as it comes."""
-    named = os.environ.get("MINIRAG_MODEL")
+    """The model that MINIRAG_MODEL names, or one of the systems to be compared, or the scale's generator as it comes."""
+    named, three = os.environ.get("MINIRAG_MODEL"), os.environ.get("MINIRAG_SYSTEMS")
     if named and not Path(named).is_dir() and Path(named).parent.is_dir():  # a path, then, and no name on the hub
         command = f"minirag finetune --recipe {scale.name} --out {named}"
         raise MiniragError(f"MINIRAG_MODEL is {named}, which does not exist; train it with `{command}`, or unset the variable")
-    ships = data_dir() / "checkpoints" / scale.generator
-    return from_pretrained(named or (ships if ships.is_dir() else scale.generator))
+    kept = (Path(three) / SYSTEMS["RAG-Sequence"] if three else None, data_dir() / "checkpoints" / scale.generator)
+    here = next((folder for folder in kept if folder is not None and folder.is_dir()), None)
+    return from_pretrained(named or here or scale.generator)
 
 
 @dataclass(frozen=True)

@@ -258,6 +258,13 @@ def test_the_rivals_search_the_job_s_index(job: Path, three: Path, tmp_path: Pat
     assert found["closed book"].answer(ASKED, k=1)[0].text
 
 
+def test_where_three_systems_are_named_nothing_is_fetched(job: Path, three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIRAG_OUT", str(job))
+    monkeypatch.setenv("MINIRAG_SYSTEMS", str(three))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert opened(SCALES["campus"]).model.answer(ASKED, k=3)[0].text == "Lima"  # as the rag-sequence among them answers
+
+
 def test_no_rivals(job: Path, three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINIRAG_OUT", str(job))
     monkeypatch.setenv("MINIRAG_MODEL", str(CHECKPOINTS / "reader"))

@@ -136,3 +136,9 @@ def test_names_are_text_and_not_html(monkeypatch) -> None:
 def test_a_shelf_whose_parts_differ_is_refused() -> None:
     with pytest.raises(MiniragError, match="3 passages, 4 exact rows and 4 IVF rows; build"):
         shelf_of(passages=PASSAGES[:3])
+
+
+def test_a_long_passage_is_cut_between_words() -> None:
+    passages = [Passage(str(row), "Wool", "Wool " + "sheep " * 60) for row in range(4)]
+    html = explorer_view(shelf_of(passages=passages), "East", k=1, n_probe=1)._repr_html_()
+    assert f"<b>Wool</b><br>{'sheep ' * 33}…" in html  # 33 words of 6 letters, and the dots, are at most 200

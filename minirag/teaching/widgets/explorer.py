@@ -6,6 +6,7 @@ explorer_view(shelf, "Who discovered radium?", k=5, n_probe=4)   the same once, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from time import perf_counter
 from typing import Any
 
@@ -20,7 +21,6 @@ from minirag.errors import MiniragError
 from minirag.retrieval.exact import ExactIndex
 from minirag.retrieval.ivf import IVFIndex
 from minirag.retrieval.retriever import QueryEncoder, Retrieved
-from minirag.teaching.plots import short
 from minirag.teaching.widgets.view import View, bar, live, number, ordinal, percent, slider, table
 
 MOST = 20  # passages that are shown
@@ -156,5 +156,5 @@ def latency(shelf: Shelf, result: Explored) -> str:
 
 
 def _passage(passage: Passage) -> str:
-    words = passage.text.removeprefix(passage.title).strip()
-    return f"<b>{escape(passage.title)}</b><br>{escape(short(words, LETTERS))}"
+    words = shorten(passage.text.removeprefix(passage.title), LETTERS, placeholder=" …")
+    return f"<b>{escape(passage.title)}</b><br>{escape(words)}"
