@@ -500,6 +500,14 @@ def test_the_worked_example_of_contributing_works(tmp_path):
     assert sum(len(made) for made in wiki.examples.values()) > 10
 
 
+def test_what_ships_is_read_once_and_a_folder_each_time(tmp_path):
+    assert MiniWiki.load() is MiniWiki.load()
+    folder = write(tmp_path)
+    before = MiniWiki.load(folder).pages
+    write(tmp_path, facts=FACTS.replace("Lemuria", "Mu"))
+    assert MiniWiki.load(folder).pages != before
+
+
 # Nobody else's sentences
 
 

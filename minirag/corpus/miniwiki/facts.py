@@ -100,7 +100,12 @@ def normal(name: str) -> str:
 
 def contains(text: str, name: str) -> bool:
     """Whether the tokens of `name` stand side by side in `text`."""
-    return f" {' '.join(tokens(name))} " in f" {' '.join(tokens(text))} "
+    return _spaced(name) in _spaced(text)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _spaced(text: str) -> str:
+    return f" {' '.join(tokens(text))} "
 
 
 def share_a_stem(one: str, other: str) -> bool:
@@ -109,8 +114,12 @@ def share_a_stem(one: str, other: str) -> bool:
     >>> share_a_stem("Jamaica", "Jamaican dollar"), share_a_stem("Chad", "Charles")
     (True, False)
     """
-    stems = ({token[:_STEM] for token in tokens(text) if len(token) >= _STEM} for text in (one, other))
-    return bool(set.intersection(*stems))
+    return not _stems(one).isdisjoint(_stems(other))
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _stems(text: str) -> frozenset[str]:
+    return frozenset(token[:_STEM] for token in tokens(text) if len(token) >= _STEM)
 
 
 def load_domains(folder: Path | str | None = None) -> list[Domain]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from minirag.corpus.miniwiki import claims, clues, questions
@@ -18,6 +18,7 @@ from minirag.corpus.miniwiki.snapshots import Office, load_offices
 from minirag.corpus.miniwiki.splits import SPLITS, FactKey, Splits, pair
 from minirag.corpus.miniwiki.telling import Teller
 from minirag.corpus.passages import Article, Passage, split_articles
+from minirag.paths import data_dir
 
 TASKS = ("nq", "triviaqa", "webquestions", "curatedtrec", "msmarco", "jeopardy", "fever")
 _FULL_ANSWERS = {"train": 3000, "dev": 400, "test": 800}
@@ -39,9 +40,14 @@ class MiniWiki:
 
     @classmethod
     def load(cls, folder: Path | str | None = None) -> "MiniWiki":
-        """What lies under `folder`: facts/, phrasings/, and where there are any prose/ and snapshots/ (default: as shipped)."""
-        folder = Path(folder) if folder is not None else None
-        return cls(load_domains(folder), load_prose(folder and folder / "prose"), load_offices(folder and folder / "snapshots"))
+        """What lies under `folder`: facts/, phrasings/, and where there are any prose/ and snapshots/ (default: what ships).
+
+        What ships is read once: a process has one such MiniWiki, and what was made of it is not made again.
+        """
+        if folder is None:
+            return _shipped(data_dir() / "miniwiki")
+        folder = Path(folder)
+        return cls(load_domains(folder), load_prose(folder / "prose"), load_offices(folder / "snapshots"))
 
     @cached_property
     def pages(self) -> list[Page]:
@@ -174,3 +180,8 @@ class MiniWiki:
 
 def _named(article: ProseArticle) -> ProseQuestion:
     return ProseQuestion(article.clue.clue, (article.clue.answer,))
+
+
+@cache
+def _shipped(folder: Path) -> MiniWiki:
+    return MiniWiki.load(folder)
