@@ -10,7 +10,7 @@ as seen from `notebooks/`; for campus and paper `minirag build-wikipedia` has be
 |---|---|---|
 | `MINIRAG_SCALE` | pocket, campus or paper | pocket |
 | `MINIRAG_OUT` | the folder of a finished job of `minirag build-wikipedia` | `../runs/wikipedia-NAME`; pocket: MiniWiki's |
-| `MINIRAG_MODEL` | a RAG model or a BART: what `minirag finetune` wrote, or a name on the hub | the first below, else the scale's |
+| `MINIRAG_MODEL` | a RAG model or a BART: what `minirag finetune` wrote, or a hub's name | the first below, else the scale's |
 | `MINIRAG_SYSTEMS` | a folder of `rag-sequence`, `rag-token`, `closed-book`: trained alike, compared | pocket: what ships |
 | `MINIRAG_DATA` | the tasks' files, laid out as `minirag miniwiki --out` does: `nq/train.jsonl`, … | pocket: MiniWiki's |
 """

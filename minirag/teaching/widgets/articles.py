@@ -4,7 +4,6 @@ browse(MiniWiki.load())          search titles, choose one, read; needs a live J
 ArticleView(wiki, "Nile")            one article as a picture of itself; stays in the saved notebook
 """
 
-import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +13,10 @@ from minirag.corpus.miniwiki.dossier import Dossier, dossier
 from minirag.corpus.miniwiki.examples import Example
 from minirag.corpus.miniwiki.facts import normal
 from minirag.corpus.miniwiki.graph import fact_id
+from minirag.corpus.words import escape
+from minirag.teaching.plots import BLUE
+from minirag.teaching.widgets.view import table
 
-_STYLE = """<style>
-.miniwiki { max-width: 54rem; line-height: 1.5; } .miniwiki h3 { margin: .2rem 0 .5rem; }
-.miniwiki blockquote { margin: 0 0 .5rem; padding: .4rem .7rem; border-left: 4px solid #0072B2; }
-.miniwiki small { opacity: .7; } .miniwiki summary { cursor: pointer; font-weight: 600; margin: .5rem 0 .2rem; }
-.miniwiki table { border-collapse: collapse; }
-.miniwiki td, .miniwiki th { text-align: left !important; vertical-align: top; padding: .1rem .7rem .1rem 0 !important; }
-</style>"""
 _SHOWN = 50  # titles in the list
 
 
@@ -45,15 +40,17 @@ class ArticleView:
 def article_html(wiki: MiniWiki, found: Dossier) -> str:
     """An article's passages, facts and examples as HTML, every name escaped."""
     passages = "".join(
-        f"<blockquote><small>passage {passage.id}</small><br>{html.escape(passage.text)}</blockquote>"
+        f'<blockquote style="margin:0 0 .5rem;padding:.4rem .7rem;border-left:4px solid {BLUE}">'
+        f"<small>passage {passage.id}</small><br>{escape(passage.text)}</blockquote>"
         for passage in found.passages
     )
     facts = [
         (fact.entity.title, fact.relation.label, fact.value.name, _passages_of(wiki, fact_id(fact))) for fact in found.facts
     ]
     examples = [(task, _split(each), each.text, "; ".join(each.answers)) for task, each in found.examples]
+    title = f'<h3 style="margin:.2rem 0 .5rem">{escape(found.page.title)}</h3>'
     return (
-        f'{_STYLE}<div class="miniwiki"><h3>{html.escape(found.page.title)}</h3>{passages}'
+        f'<div style="max-width:54rem;line-height:1.5">{title}{passages}'
         + _table("facts", ("entity", "relation", "value", "told in passages"), facts)
         + _table("questions, claims and clues", ("task", "split", "text", "answer"), examples)
         + "</div>"
@@ -102,6 +99,6 @@ def _split(example: Example) -> str:
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    cells = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    head = "".join(f"<th>{name}</th>" for name in header)
-    return f"<details open><summary>{len(rows)} {title}</summary><table><tr>{head}</tr>{cells}</table></details>"
+    cells = table(header, [list(map(escape, row)) for row in rows])
+    summary = f'<summary style="cursor:pointer;font-weight:600;margin:.5rem 0 .2rem">{len(rows)} {title}</summary>'
+    return f"<details open>{summary}{cells}</details>"

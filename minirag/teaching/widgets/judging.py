@@ -3,19 +3,16 @@
 `evaluation.human.annotate` shows it, and keeps the answers in a judge's sheet.
 """
 
-import html
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from minirag.corpus.words import escape
 from minirag.errors import MiniragError
+from minirag.teaching.plots import BLUE
 
 Shown = tuple[str, str, str, str]  # id, input, A, B
 
-_STYLE = """<style>
-.pair { max-width: 54rem; line-height: 1.5; white-space: pre-wrap; }
-.pair td, .pair th { text-align: left; vertical-align: top; }
-.pair td { width: 27rem; padding: .4rem .7rem; border-left: 4px solid #0072B2; }
-</style>"""
+_TEXT = f"width:27rem;padding:.4rem .7rem;border-left:4px solid {BLUE};text-align:left;vertical-align:top;white-space:pre-wrap"
 
 
 def judging(
@@ -54,7 +51,7 @@ def judging(
 
     def tell(trouble: str = "") -> None:
         judged = len(pairs) - sum(map(is_open, range(1, len(pairs) + 1)))
-        state.value = f"<b>{html.escape(trouble)}</b>" if trouble else f"{judged} of {len(pairs)} pairs are judged and saved."
+        state.value = f"<b>{escape(trouble)}</b>" if trouble else f"{judged} of {len(pairs)} pairs are judged and saved."
 
     def answer(aspect: str, verdict: str | None) -> None:
         own = done[pairs[place.value - 1][0]]
@@ -76,7 +73,7 @@ def judging(
     place.observe(show, names="value")
     go_to_an_open_one()
     show()
-    asked = [widget for aspect, row in rows.items() for widget in (ipywidgets.HTML(html.escape(questions[aspect])), row)]
+    asked = [widget for aspect, row in rows.items() for widget in (ipywidgets.HTML(escape(questions[aspect])), row)]
     return ipywidgets.VBox([place, shown, *asked, state])
 
 
@@ -86,8 +83,9 @@ def pair_html(input: str, a: str, b: str) -> str:
     >>> "&lt;i&gt;" in pair_html("Ovid", "<i>who?</i>", "a poet")
     True
     """
-    input, a, b = map(html.escape, (input, a, b))
+    cells = "".join(f'<td style="{_TEXT}">{escape(text)}</td>' for text in (a, b))
+    head = "".join(f'<th style="text-align:left">{name}</th>' for name in "AB")
     return (
-        f'{_STYLE}<div class="pair"><h3>{input}</h3>'
-        f"<table><tr><th>A</th><th>B</th></tr><tr><td>{a}</td><td>{b}</td></tr></table></div>"
+        f'<div style="max-width:54rem;line-height:1.5"><h3 style="white-space:pre-wrap">{escape(input)}</h3>'
+        f"<table><tr>{head}</tr><tr>{cells}</tr></table></div>"
     )
