@@ -51,6 +51,13 @@ def declare(commands: Commands) -> None:
         description="Benches: search, pq, encode, decode, loss, train, serve, scale.",
     )
     benches = group.add_subparsers(metavar="BENCH", required=True)
+    _indexes(benches)
+    _networks(benches)
+    _jobs(benches)
+
+
+def _indexes(benches: Commands) -> None:
+    """Vectors in, neighbours out."""
     parser = command(benches, "search", "exact and IVF search beside faiss at its best setting", SEARCH, run_search)
     parser.add_argument("--rows", type=positive, default=200_000, help="vectors (default: %(default)s)")
     parser.add_argument("--dim", type=positive, default=768, help="their dimension (default: %(default)s)")
@@ -65,6 +72,18 @@ def declare(commands: Commands) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the random vectors (default: %(default)s)")
     json_option(parser)
     quiet_option(parser)
+    parser = command(benches, "pq", "IVF-PQ beside faiss' IndexIVFPQ: time and recall", PQ, run_pq)
+    parser.add_argument("--rows", type=positive, default=1_000_000, help="clustered vectors (default: %(default)s)")
+    parser.add_argument("--dim", type=positive, default=768, help="their dimension (default: %(default)s)")
+    parser.add_argument("--lists", type=positive, default=1_024, help="lists of both (default: %(default)s)")
+    parser.add_argument("--probe", type=positive, default=32, help="lists looked into (default: %(default)s)")
+    parser.add_argument("--repeats", type=positive, default=5, help="rounds, of which the median counts (default: %(default)s)")
+    json_option(parser)
+    quiet_option(parser)
+
+
+def _networks(benches: Commands) -> None:
+    """Passages through Transformers."""
     parser = command(benches, "encode", "passages per second beside transformers, and the machine's peak", ENCODE, run_encode)
     parser.add_argument("--count", type=positive, default=32, help="passages to encode (default: %(default)s)")
     _common(parser)
@@ -78,23 +97,19 @@ def declare(commands: Commands) -> None:
     parser.add_argument("--questions", type=positive, default=2, help="in a step (default: %(default)s)")
     parser.add_argument("-k", type=positive, default=5, help="passages for each (default: %(default)s)")
     _common(parser)
-    parser = command(benches, "pq", "IVF-PQ beside faiss' IndexIVFPQ: time and recall", PQ, run_pq)
-    parser.add_argument("--rows", type=positive, default=1_000_000, help="clustered vectors (default: %(default)s)")
-    parser.add_argument("--dim", type=positive, default=768, help="their dimension (default: %(default)s)")
-    parser.add_argument("--lists", type=positive, default=1_024, help="lists of both (default: %(default)s)")
-    parser.add_argument("--probe", type=positive, default=32, help="lists looked into (default: %(default)s)")
-    parser.add_argument("--repeats", type=positive, default=5, help="rounds, of which the median counts (default: %(default)s)")
-    json_option(parser)
-    quiet_option(parser)
+    parser = command(benches, "train", "steps of DPR's and BART's training beside transformers, base sizes", TRAIN, run_train)
+    parser.add_argument("--questions", type=positive, default=8, help="in a step of DPR (default: %(default)s)")
+    parser.add_argument("--count", type=positive, default=8, help="passages in a step of BART (default: %(default)s)")
+    _common(parser)
+
+
+def _jobs(benches: Commands) -> None:
+    """What runs for a while: a service, and building at growing sizes."""
     parser = command(benches, "serve", "the query service under many clients, batched and one by one", SERVE, run_serve)
     parser.add_argument("--clients", type=positive, default=64, help="that ask without a pause (default: %(default)s)")
     parser.add_argument("--seconds", type=positive, default=60, help="for each of the two (default: %(default)s)")
     json_option(parser)
     quiet_option(parser)
-    parser = command(benches, "train", "steps of DPR's and BART's training beside transformers, base sizes", TRAIN, run_train)
-    parser.add_argument("--questions", type=positive, default=8, help="in a step of DPR (default: %(default)s)")
-    parser.add_argument("--count", type=positive, default=8, help="passages in a step of BART (default: %(default)s)")
-    _common(parser)
     parser = command(benches, "scale", "building and searching at growing numbers of vectors", SCALE, run_scale)
     parser.add_argument(
         "--sizes", type=positives, default=(10_000, 100_000, 1_000_000), metavar="N,N,…", help="default: 10000,100000,1000000"
