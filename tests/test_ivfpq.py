@@ -12,7 +12,7 @@ from search_cases import assert_equal, brute_force
 from torch import Tensor
 
 from minirag.errors import MiniragError
-from minirag.retrieval import code_lists, code_scan, crowds, visits
+from minirag.retrieval import code_lists, code_scan, visits
 from minirag.retrieval.ivfpq import IVFPQIndex
 from minirag.retrieval.kmeans import assign
 from minirag.retrieval.pq import ProductQuantizer
@@ -118,7 +118,6 @@ def test_small_tiles_and_chunks_change_nothing(trained, monkeypatch: pytest.Monk
     whole = index.search(queries, K)
     monkeypatch.setattr(visits, "CELLS", 700)
     monkeypatch.setattr(code_lists, "CHUNK", 50)
-    monkeypatch.setattr(crowds, "CROWD", 3)
     assert all(torch.equal(one, other) for one, other in zip(whole, index.search(queries, K), strict=True))
 
 

@@ -9,7 +9,7 @@ The arrays may be maps of files, so they are filled in by parts and never held w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -64,14 +64,10 @@ class CodeLists:
         """Empty the slots of these rows."""
         self.rows[torch.isin(self.rows, rows.to(torch.int32))] = -1
 
-    def scores(
-        self, cells: Sequence[int], tables: Float32[Tensor, "places b"], offsets: Int32[Tensor, " M"]
-    ) -> list[Float32[Tensor, "n b"]]:
-        """`looked_up` for the rows of each of these lists; −inf at their empty slots."""
-        slots = [slice(int(self.first[cell]) * BLOCK, int(self.first[cell + 1]) * BLOCK) for cell in cells]
-        found = looked_up(torch.cat([self.codes[one] for one in slots]), tables, offsets)  # [n, b], those of all lists
-        found.index_fill_(0, (torch.cat([self.rows[one] for one in slots]) < 0).nonzero()[:, 0], -torch.inf)
-        return list(found.split([one.stop - one.start for one in slots]))
+    def scores(self, cell: int, tables: Float32[Tensor, "places b"], offsets: Int32[Tensor, " M"]) -> Float32[Tensor, "n b"]:
+        """`looked_up` for the rows of a list; −inf at its empty slots."""
+        slots = slice(int(self.first[cell]) * BLOCK, int(self.first[cell + 1]) * BLOCK)
+        return looked_up(self.codes[slots], tables, offsets).masked_fill_((self.rows[slots] < 0)[:, None], -torch.inf)
 
 
 def looked_up(

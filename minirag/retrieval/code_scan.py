@@ -2,15 +2,13 @@
 
 The sum of M table entries for a row is a bag of words: for one question, or for all that probe a list side by side, the entries
 are one row of numbers each, and torch sums them as it sums the vectors of words. So a visit to a row serves every question at
-once; what costs is to make the tables, anew for each crowd of questions (`crowds.py`). Which way is cheaper depends on how many
-questions share a list.
+once; what costs is to make the tables, anew for each list. Which way is cheaper depends on how many questions share a list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +16,6 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from minirag.retrieval.code_lists import CodeLists, looked_up
-from minirag.retrieval.crowds import crowds
 from minirag.retrieval.finalists import Ids, Scores
 from minirag.retrieval.pq import WORDS, ProductQuantizer
 from minirag.retrieval.scratch import scratch
@@ -71,24 +68,23 @@ class CodeScan:
     def _list_by_list(
         self, lists: CodeLists, questions: Float32[Tensor, "B D"], probes: Int64[Tensor, "B P"], count: int
     ) -> tuple[Scores, Ids]:
-        """For many: the tables of a crowd of questions, made side by side, so that one lookup serves all that probe a list."""
+        """For many: the tables of all questions that probe a list, made side by side, so that one lookup serves them all."""
         visits, books, offsets = Visits.of(lists.first, probes), self.quantizer.codebooks, self._offsets()
-        sizes = (lists.first.diff() * BLOCK).tolist()
-        pair = [0, *accumulate(visits.counts)]  # where the pairs of each list begin, and where their scores
-        place = [0, *accumulate(count * size for count, size in zip(visits.counts, sizes, strict=True))]
-        pieces = (questions @ self.quantizer.rotation).unflatten(1, (len(books), -1))  # [B, M, d]
+        pieces = questions @ self.quantizer.rotation  # [B, D]
         cells = torch.arange(len(self.anchors)).repeat_interleave(torch.tensor(visits.counts))  # [pairs]
         start = (questions @ self.anchors.T)[visits.asking, cells][:, None]  # [pairs, 1]
-        out = scratch("scores", len(visits.block) * BLOCK)
-        for crowd in crowds(visits, probes):
-            many = -(-len(crowd.asking) // LANES) * LANES  # b; what is beyond the crowd nobody reads
-            own = pieces[F.pad(torch.tensor(crowd.asking), (0, many - len(crowd.asking)))]  # [b, M, d]
-            tables = scratch("tables", len(books), WORDS, many)  # [M, 256, b]
-            torch.bmm(books, own.permute(1, 2, 0), out=tables)
-            scores = lists.scores(crowd.cells, tables.view(-1, many), offsets)
-            for cell, lanes, found in zip(crowd.cells, crowd.lanes, scores, strict=True):
-                target = out[place[cell] : place[cell + 1]].view(len(lanes), -1)  # [asked, n]
-                torch.add(found.T[lanes], start[pair[cell] : pair[cell + 1]], out=target)
+        asking = F.pad(visits.asking, (0, LANES))
+        out, place, pair = scratch("scores", len(visits.block) * BLOCK), 0, 0
+        for cell, asked in enumerate(visits.counts):
+            if asked:
+                many = -(-asked // LANES) * LANES  # those beyond `asked` are other lists', and their scores are not looked at
+                own = pieces.index_select(0, asking[pair : pair + many]).view(many, self.quantizer.pieces, -1)  # [b, M, d]
+                tables = scratch("tables", self.quantizer.pieces, WORDS, many)  # [M, 256, b]
+                torch.bmm(books, own.permute(1, 2, 0), out=tables)
+                found = lists.scores(cell, tables.view(-1, many), offsets)[:, :asked]  # [n, b]
+                target = out[place : place + found.numel()].view(asked, -1)
+                torch.add(found.T, start[pair : pair + asked], out=target)
+                place, pair = place + found.numel(), pair + asked
         return _best_rows(lists, visits, out.view(-1, BLOCK), len(questions), count)
 
     def _offsets(self) -> Tensor:

@@ -13,7 +13,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 BLOCK = 32  # rows that share one maximum; every list is filled up to whole blocks
-CELLS = 32_000_000  # scores held at once: 128 MB
+CELLS = 16_000_000  # scores held at once: 64 MB
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,11 @@ class Visits:
 
 
 def tiles(first: Int64[Tensor, " bounds"], probes: Int64[Tensor, "B P"]) -> Iterator[slice]:
-    """Batches of questions whose scores fit into `CELLS`, about equally large; at least one question each."""
+    """Batches of questions whose scores fit into `CELLS`; at least one question each."""
     work = (first.diff()[probes].sum(dim=1) * BLOCK).tolist()  # rows that each question scans
-    total, start, held = sum(work), 0, 0
-    room = min(CELLS, total // max(-(-total // CELLS), 1) + max(work, default=0))
+    start, held = 0, 0
     for i, rows in enumerate(work):
-        if held and held + rows > room:
+        if held and held + rows > CELLS:
             yield slice(start, i)
             start, held = i, 0
         held += rows
