@@ -166,16 +166,23 @@ def rivals(opened: Opened, scratch: str | Path) -> dict[str, RagModel]:
 
     At pocket scale they ship, at the others MINIRAG_SYSTEMS names their folder. The first two search what is opened.
     """
-    scale, named = opened.scale, os.environ.get("MINIRAG_SYSTEMS")
-    if not named and scale.name != "pocket":
+    scale, named = opened.scale, _three()
+    if named is None and scale.name != "pocket":
         raise MiniragError(
             f"no three systems are known at scale {scale.name}; train each with `minirag finetune --recipe {scale.name}` and"
             f" name the folder of {', '.join(SYSTEMS.values())} in MINIRAG_SYSTEMS"
         )
-    folder = Path(named) if named else data_dir() / "checkpoints"
-    if missing := [name for name in SYSTEMS.values() if not (folder / name).is_dir()]:
-        raise MiniragError(f"{folder} holds no {missing[0]}; MINIRAG_SYSTEMS names a folder of {', '.join(SYSTEMS.values())}")
+    folder = named or data_dir() / "checkpoints"
     return systems(opened.encoder, opened.index, opened.passages, Path(scratch), folder)
+
+
+def _three() -> Path | None:
+    """The folder that MINIRAG_SYSTEMS names, which holds all three."""
+    named = os.environ.get("MINIRAG_SYSTEMS")
+    missing = [name for name in SYSTEMS.values() if named and not (Path(named) / name).is_dir()]
+    if missing:
+        raise MiniragError(f"{named} holds no {missing[0]}; MINIRAG_SYSTEMS names a folder of {', '.join(SYSTEMS.values())}")
+    return Path(named) if named else None
 
 
 def _kept(what: str, make: Callable[[Path], object]) -> Path:
@@ -218,13 +225,16 @@ def _finished(scale: Scale, folder: Path) -> dict[str, Any]:
 
 def _generator(scale: Scale) -> RagModel:
     """The model that MINIRAG_MODEL names, or one of the systems to be compared, or the scale's generator as it comes."""
-    named, three = os.environ.get("MINIRAG_MODEL"), os.environ.get("MINIRAG_SYSTEMS")
+    named = os.environ.get("MINIRAG_MODEL")
     if named and not Path(named).is_dir() and Path(named).parent.is_dir():  # a path, then, and no name on the hub
         command = f"minirag finetune --recipe {scale.name} --out {named}"
         raise MiniragError(f"MINIRAG_MODEL is {named}, which does not exist; train it with `{command}`, or unset the variable")
-    kept = (Path(three) / SYSTEMS["RAG-Sequence"] if three else None, data_dir() / "checkpoints" / scale.generator)
-    here = next((folder for folder in kept if folder is not None and folder.is_dir()), None)
-    return from_pretrained(named or here or scale.generator)
+    if named:
+        return from_pretrained(named)
+    three, ships = _three(), data_dir() / "checkpoints" / scale.generator
+    if three is not None:
+        return from_pretrained(three / SYSTEMS["RAG-Sequence"])
+    return from_pretrained(ships if ships.is_dir() else scale.generator)
 
 
 @dataclass(frozen=True)

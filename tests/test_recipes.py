@@ -275,6 +275,9 @@ def test_no_rivals(job: Path, three: Path, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("MINIRAG_SYSTEMS", str(three))
     with pytest.raises(MiniragError, match="holds no rag-token; MINIRAG_SYSTEMS names a folder of rag-sequence, rag-token"):
         recipes.rivals(rag, tmp_path)
+    monkeypatch.delenv("MINIRAG_MODEL")
+    with pytest.raises(MiniragError, match="holds no rag-token"):  # and no other generator is taken in its stead
+        opened(SCALES["campus"])
 
 
 # --- what is missing is told ---

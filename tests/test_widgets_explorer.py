@@ -142,3 +142,10 @@ def test_a_long_passage_is_cut_between_words() -> None:
     passages = [Passage(str(row), "Wool", "Wool " + "sheep " * 60) for row in range(4)]
     html = explorer_view(shelf_of(passages=passages), "East", k=1, n_probe=1)._repr_html_()
     assert f"<b>Wool</b><br>{'sheep ' * 33}…" in html  # 33 words of 6 letters, and the dots, are at most 200
+
+
+def test_a_long_passage_without_blanks_is_cut_all_the_same() -> None:
+    passages = [Passage(str(row), "羊", "羊毛" * 150) for row in range(4)]
+    html = explorer_view(shelf_of(passages=passages), "East", k=1, n_probe=1)._repr_html_()
+    assert "羊毛" * 90 in html
+    assert "…" in html

@@ -21,6 +21,7 @@ from minirag.errors import MiniragError
 from minirag.retrieval.exact import ExactIndex
 from minirag.retrieval.ivf import IVFIndex
 from minirag.retrieval.retriever import QueryEncoder, Retrieved
+from minirag.teaching.plots import short
 from minirag.teaching.widgets.view import View, bar, live, number, ordinal, percent, slider, table
 
 MOST = 20  # passages that are shown
@@ -156,5 +157,8 @@ def latency(shelf: Shelf, result: Explored) -> str:
 
 
 def _passage(passage: Passage) -> str:
-    words = shorten(passage.text.removeprefix(passage.title), LETTERS, placeholder=" …")
+    text = passage.text.removeprefix(passage.title)
+    words = shorten(text, LETTERS, placeholder=" …")
+    if words == "…":  # a script that has no blanks
+        words = short(text, LETTERS)
     return f"<b>{escape(passage.title)}</b><br>{escape(words)}"
